@@ -1,0 +1,221 @@
+"""One typed class for each part; YAML and dotted overrides in; an unknown key is an error with a guess.
+
+The text under each field is its help, on the command line and in the docs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from kintrack.errors import ConfigError, InputError, nearest_name
+
+
+class Config(BaseModel):
+    """Base of every config: a frozen value, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any] | None = None) -> Self:
+        """A config from one of its own kind, a mapping, or nothing (the defaults).
+
+        Raises:
+            ConfigError: naming the key, its value, and the nearest known key.
+        """
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, BaseModel):
+            given = given.model_dump()
+        try:
+            return cls.model_validate(dict(given or {}))
+        except pydantic.ValidationError as error:
+            raise ConfigError(_sentences(cls, error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts: what is written to files and checkpoints."""
+        return self.model_dump(mode="json")
+
+
+def _sentences(config: type[BaseModel], error: pydantic.ValidationError) -> str:
+    """What pydantic found, in our words: the dotted key, what it holds, what it should be."""
+    lines = []
+    for found in error.errors():
+        *parents, key = found["loc"] or ("config",)
+        dotted = ".".join(str(part) for part in found["loc"])
+        if found["type"] == "extra_forbidden":
+            lines.append(f"unknown option {dotted!r}: {nearest_name(str(key), _fields(config, parents))}")
+        else:
+            lines.append(f"option {dotted!r} is {found.get('input')!r}: {found['msg'][0].lower()}{found['msg'][1:]}")
+    return "; ".join(lines)
+
+
+def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The keys known at a place in a tree of configs."""
+    for part in path:
+        field = config.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        config = inner
+    return list(config.model_fields)
+
+
+# What the model may know of one detection, of a detection and its neighbour in the same frame, and of a pair of a
+# query and a reference. `kintrack.windows.features` measures them; a model is built for a choice of them.
+NODE_FEATURES = ("aspect", "score", "has_score", "fill", "has_pose", "elongation", "crowding")
+NEIGHBOUR_FEATURES = ("distance", "overlap", "size_ratio")
+PAIR_FEATURES = (
+    "gap", "backward", "sightings", "speed",
+    "distance", "distance_per_gap", "residual", "residual_per_gap", "residual_slow", "along", "across",
+    "overlap", "overlap_moved", "size_change", "aspect_change", "area_change",
+    "margin_query", "margin_reference", "crowding_query", "crowding_reference",
+    "pose_distance", "pose_similarity", "has_pose",
+    "appearance", "has_appearance",
+)  # fmt: skip
+
+
+class EncoderConfig(Config):
+    """How pixels become features."""
+
+    kind: Literal["none", "conv"] = "none"
+    """What turns a crop into a feature: `none` (geometry alone, no video is opened) or `conv` (a small CNN)."""
+    crop_size: int = Field(64, ge=16, le=512)
+    """Side of the square crop that the encoder sees, in its own pixels; every detection is scaled to it."""
+    margin: float = Field(0.15, ge=0)
+    """What a crop shows around its box, as a share of the box's longer side."""
+    channels: Literal[1, 3] = 1
+    """Channels of a crop: 1 is grey, 3 is colour."""
+    width: int = Field(16, ge=4)
+    """Channels of the CNN's first stage; they double in each of four."""
+    dim: int = Field(32, ge=4)
+    """Length of the feature."""
+
+
+class ModelConfig(Config):
+    """The Global Tracking Transformer."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    """The visual encoder."""
+    dim: int = Field(48, ge=8)
+    """Length of a token."""
+    heads: int = Field(4, ge=1)
+    """Attention heads."""
+    encoder_layers: int = Field(1, ge=0)
+    """Layers in which a detection looks at its neighbours in the same frame."""
+    decoder_layers: int = Field(2, ge=1)
+    """Layers in which queries and references look at each other; each gives an association matrix."""
+    feedforward: int = Field(2, ge=1)
+    """Width of the feed-forward blocks, in token lengths."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of activations dropped in training."""
+    neighbours: int = Field(6, ge=0)
+    """Neighbours in its own frame that a detection looks at."""
+    node_features: tuple[str, ...] = NODE_FEATURES
+    """What the model may know of a detection."""
+    pair_features: tuple[str, ...] = PAIR_FEATURES
+    """What the model may know of a pair."""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} cannot be divided among {self.heads} heads; take a multiple")
+        for given, known in ((self.node_features, NODE_FEATURES), (self.pair_features, PAIR_FEATURES)):
+            for name in given:
+                if name not in known:
+                    raise ValueError(f"unknown feature {name!r}: {nearest_name(name, known)}")
+        return self
+
+
+class LossConfig(Config):
+    """The association loss."""
+
+    both_ways: bool = True
+    """Whether references also ask which query they are seen as (softmax over the queries of a frame, and a null)."""
+    focal: float = Field(0.5, ge=0)
+    """Exponent by which easy answers count less: each is weighted by (1 - probability) ** focal."""
+    layer_weight: float = Field(0.5, ge=0, le=1)
+    """Weight of each decoder layer before the last; the last counts 1."""
+
+
+class TrackerConfig(Config):
+    """From scores to identities, frame by frame."""
+
+    max_tracks: int | None = Field(None, ge=1)
+    """The true number of individuals, where known: there are never more ids than this."""
+    max_gap: int = Field(60, ge=1)
+    """Frames after which an individual that is not seen is no longer looked for."""
+    gap_per_sighting: float = Field(4.0, gt=0)
+    """A track seen n times is looked for at most this many frames times n: short tracks (often false detections) are forgotten soon."""
+    memory: int = Field(3, ge=1)
+    """Last sightings of each track that a new detection is compared with."""
+    candidates: int = Field(8, ge=1)
+    """Nearest tracks that a detection is compared with."""
+    gate: float = Field(6.0, gt=0)
+    """How far an individual may be from where it is expected, in its own size, after one frame; widens with the square root of the gap."""
+    gate_gap: int = Field(25, ge=1)
+    """Gap in frames beyond which the gate does not widen any more."""
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """Probability below which a detection is not linked to a track."""
+    combine: Literal["mean", "sum"] = "mean"
+    """How the scores of a track's remembered sightings become one: `mean`, or `sum` as in GTR (Zhou et al. 2022)."""
+    returning: Literal["reidentify", "new"] = "reidentify"
+    """An individual that was out of sight for longer than `max_lost` frames: gets its id back, or a new one."""
+    max_lost: int = Field(1, ge=1)
+    """With `returning: new`, the gap in frames beyond which an individual counts as gone."""
+    min_score: float | None = None
+    """Detections with a lower score start no track (they stay in the result, untracked, unless they fit one)."""
+    size: float | None = Field(None, gt=0)
+    """Size in pixels of an individual given as a point; estimated from the neighbours' distance where not given."""
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"config file {path} does not exist; give the path of a YAML file")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config file {path} is not YAML: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"config file {path} holds a {type(found).__name__}; wanted keys and values")
+    return found
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """`a.b=c` assignments as a nested mapping; the right side is read as YAML.
+
+    >>> parse_overrides(["tracker.max_gap=5", "model.encoder.kind=conv"])
+    {'tracker': {'max_gap': 5}, 'model': {'encoder': {'kind': 'conv'}}}
+    """
+    tree: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment!r} assigns nothing; write it as part.option=value, like tracker.max_gap=30")
+        *path, last = key.strip().split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = yaml.safe_load(value)
+    return tree
+
+
+def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other; the later ones win, key by key.
+
+    >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    result: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merge(result[key], value) if both else (dict(value) if isinstance(value, Mapping) else value)
+    return result

@@ -1,0 +1,1 @@
+"""What things are: detections, tracks, clips, pixels. numpy alone: no torch, no files."""
