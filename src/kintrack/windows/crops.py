@@ -1,0 +1,191 @@
+"""Pixels around boxes: what the visual encoder sees of each detection. numpy only; `window.py` makes tensors of them."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kintrack.config import EncoderConfig
+from kintrack.core.boxes import area, centre, sides
+from kintrack.core.detections import Detections, Floats, Ints
+from kintrack.core.video import Video
+from kintrack.errors import AlignmentError, InputError
+
+Crops = NDArray[np.float32]
+Pixels = NDArray[np.integer | np.floating]
+
+# Frames without a wanted row that are read and thrown away rather than jumped over: a jump costs a seek to the key
+# frame before it, which is this far away or farther in most videos.
+_JUMP = 32
+
+# How bright red, green and blue look (ITU-R BT.601), as everybody's conversion to grey has it.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def crop_detections(
+    video: Video,
+    detections: Detections,
+    rows: slice | Sequence[int] | NDArray[np.integer],
+    config: EncoderConfig,
+    *,
+    min_side: float | None = None,
+) -> Crops:
+    """(N, C, S, S) float32 in [0, 1]: the square around each row's box, ``config.crop_size`` pixels a side.
+
+    A square's side is the longer side of its box and ``config.margin`` of it on either side. Each pixel of a crop is
+    the mean of the picture over what it covers, at least one pixel wide and high: where the picture is enlarged this
+    is linear interpolation, where it is shrunk nothing is skipped.
+
+    Beyond the image's border a crop shows the median of its frame, so that an animal ends where the image ends. (To
+    repeat the border's pixels would smear an animal that is cut by it into a longer one.)
+
+    A point, a box without area, is shown with what is ``min_side`` pixels around it; a row without a position (nan)
+    is all 0. Every frame is read once, in order, whatever the order of the rows.
+
+    Args:
+        video: where the detections were made.
+        detections: 2-D.
+        rows: N rows, in any order.
+        config: crop_size, margin and channels are used.
+        min_side: side of the square around a point, in pixels of the video; ``crop_size`` where not given.
+
+    Raises:
+        AlignmentError: a row is of a frame that the video does not have.
+        InputError: the detections are 3-D, or the video's channels cannot make a colour crop.
+    """
+    wanted = np.arange(len(detections))[rows]
+    sorted_rows, place = np.unique(wanted, return_inverse=True)
+    crops = np.zeros((len(sorted_rows), config.channels, config.crop_size, config.crop_size), np.float32)
+    done = 0
+    for _, some in _iter_crops(video, detections, sorted_rows, config, 256, min_side):
+        crops[done : done + len(some)] = some
+        done += len(some)
+    return crops if np.array_equal(wanted, sorted_rows) else crops[place]
+
+
+def iter_crops(
+    video: Video, detections: Detections, config: EncoderConfig, batch: int = 256, *, min_side: float | None = None
+) -> Iterator[tuple[Ints, Crops]]:
+    """The crops of every row, in batches of at most ``batch``: pairs of rows (B,) and crops (B, C, S, S).
+
+    Batches are cut across frames. Memory holds one batch and one frame, however long the video is. See
+    `crop_detections` for what a crop shows.
+    """
+    if batch < 1:
+        raise InputError(f"batch is {batch}; wanted the number of crops in a batch, 1 or more")
+    return _iter_crops(video, detections, np.arange(len(detections)), config, batch, min_side)
+
+
+def _iter_crops(
+    video: Video, detections: Detections, rows: Ints, config: EncoderConfig, batch: int, min_side: float | None
+) -> Iterator[tuple[Ints, Crops]]:
+    """`iter_crops` of some rows, which are sorted."""
+    corner, side = _squares(detections.box[rows], config, config.crop_size if min_side is None else min_side)
+    mix = _channel_mix(video.shape[3], config.channels)
+    frame = detections.frame[rows]
+    shape = (config.channels, config.crop_size, config.crop_size)
+    start = 0
+    crops = np.zeros((min(batch, len(rows)), *shape), np.float32)
+    for first, last, image in _frames_of(video, frame):
+        background: Floats | None = None
+        for i in range(first, last):
+            if side[i] > 0:
+                crop, covered = _crop(image, corner[i], float(side[i]), config.crop_size, mix)
+                if covered.min() < 1 - 1e-5:  # less would be rounding
+                    background = _median(image, mix) if background is None else background
+                    crop += background[:, None, None] * (1 - covered)
+                crops[i - start] = crop
+            if i + 1 - start == batch:
+                yield rows[start : i + 1], np.clip(crops, 0, 1, out=crops)
+                start = i + 1
+                crops = np.zeros((min(batch, len(rows) - start), *shape), np.float32)
+    if start < len(rows):
+        yield rows[start:], np.clip(crops, 0, 1, out=crops)
+
+
+def _squares(box: Floats, config: EncoderConfig, min_side: float) -> tuple[Floats, Floats]:
+    """Lower corner (N, 2) and side (N,) of the square around each box; a side of 0 where there is no position."""
+    if box.shape[1] != 4:
+        raise InputError("detections are 3-D; crops are cut around 2-D boxes: take x and y of each box first")
+    if not min_side > 0:
+        raise InputError(f"min_side is {min_side}; wanted pixels around a point, more than 0")
+    side = sides(box).max(axis=1, initial=0) * (1 + 2 * config.margin)
+    side = np.where(area(box) > 0, side, np.maximum(side, min_side))
+    known = np.isfinite(box).all(axis=1)
+    corner = centre(box) - 0.5 * side[:, None]
+    return np.where(known[:, None], corner, 0.0), np.where(known, side, 0.0)
+
+
+def _channel_mix(given: int, wanted: int) -> NDArray[np.float32]:
+    """(C, given) how much of each channel of the video goes into each channel of a crop."""
+    if given in (1, wanted):  # one channel fills three by itself
+        return np.eye(given, dtype=np.float32)
+    if wanted == 1:
+        luma = np.zeros((1, given), np.float32)
+        luma[0, :3] = _LUMA  # a fourth channel is opacity
+        return luma if given in (3, 4) else np.full((1, given), 1 / given, np.float32)
+    if given == 4:
+        return np.eye(3, 4, dtype=np.float32)
+    raise InputError(
+        f"the video has {given} channels, which are no colours; wanted 1 (grey), 3 (red, green, blue) or 4 (and "
+        "opacity): set encoder.channels to 1, which takes their mean"
+    )
+
+
+def _frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, int, Pixels]]:
+    """For each frame that has rows: its first row, the row after its last one, and its pixels (Y, X, C)."""
+    if len(frame) and frame[-1] >= len(video):
+        raise AlignmentError(
+            f"detections reach frame {frame[-1]}, but the video has {len(video)} frames (0..{len(video) - 1}); "
+            "give the video that they were made on"
+        )
+    needed, first = np.unique(frame, return_index=True)
+    last = np.append(first[1:], len(frame))
+    jumps = np.flatnonzero(np.diff(needed) > _JUMP) + 1
+    for run in np.split(np.arange(len(needed)), jumps):
+        if not len(run):
+            continue
+        wanted = {int(needed[k]): k for k in run}
+        for index, image in video.frames(int(needed[run[0]]), int(needed[run[-1]]) + 1):
+            if index in wanted:
+                k = wanted[index]
+                yield int(first[k]), int(last[k]), image
+
+
+def _crop(
+    image: Pixels, corner: Floats, side: float, size: int, mix: NDArray[np.float32]
+) -> tuple[Crops, NDArray[np.float32]]:
+    """(C, S, S) the picture in the square, 0 where there is none, and (S, S) the share of each pixel that it covers."""
+    across, columns, x_covered = _weights(corner[0], side, size, image.shape[1])
+    down, rows, y_covered = _weights(corner[1], side, size, image.shape[0])
+    return down @ _bright(image[rows, columns], mix) @ across.T, y_covered[:, None] * x_covered
+
+
+def _weights(start: float, side: float, size: int, limit: int) -> tuple[Crops, slice, NDArray[np.float32]]:
+    """Along one axis: (S, P) how much of each crop pixel is each pixel of the picture, which P pixels these are, and
+    (S,) the share of each crop pixel that lies inside the picture.
+    """
+    step = side / size
+    width = max(step, 1.0)
+    low = start + (np.arange(size) + 0.5) * step - 0.5 * width
+    first = min(max(math.floor(low[0]), 0), limit)
+    last = min(max(math.ceil(low[-1] + width), first), limit)
+    # The share of a crop pixel's span that is passed at each edge of a pixel of the picture.
+    edge, span = np.arange(last - first + 1) / width, (low - first) / width
+    passed = edge.astype(np.float32) - span.astype(np.float32)[:, None]
+    np.minimum(np.maximum(passed, 0, out=passed), 1, out=passed)
+    return passed[:, 1:] - passed[:, :-1], slice(first, last), passed[:, -1] - passed[:, 0]
+
+
+def _bright(image: Pixels, mix: NDArray[np.float32]) -> Crops:
+    """(C, Y, X) the pixels of an image (Y, X, C) in the channels of a crop, in [0, 1]."""
+    top = np.float32(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
+    if mix.shape == (1, 1):
+        return np.asarray(image[None, ..., 0] * (1 / top), np.float32)
+    return np.ascontiguousarray(np.moveaxis(image @ (mix.T / top), 2, 0), np.float32)
+
+
+def _median(image: Pixels, mix: NDArray[np.float32]) -> Floats:
+    """(C,) the median colour of a frame, from every sixteenth pixel along both axes."""
+    return np.asarray(np.median(_bright(image[::16, ::16], mix), axis=(1, 2)))
