@@ -66,7 +66,7 @@ def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:
 
 # What the model may know of one detection, of a detection and its neighbour in the same frame, and of a pair of a
 # query and a reference. `kintrack.windows.features` measures them; a model is built for a choice of them.
-NODE_FEATURES = ("aspect", "score", "has_score", "fill", "has_pose", "elongation", "crowding")
+NODE_FEATURES = ("aspect", "score", "has_score", "fill", "has_pose", "crowding")
 NEIGHBOUR_FEATURES = ("distance", "overlap", "size_ratio")
 PAIR_FEATURES = (
     "gap", "backward", "sightings", "speed",

@@ -1,0 +1,305 @@
+"""Sightings: what an associator knows of N detections, free of the table that they came from; and the memory of tracks.
+
+A tracker that lives on from one chunk of a video to the next cannot name rows of tables that are gone. So what it
+remembers of a detection travels as columns, and the same columns are what a score is computed from: the new detections
+are the queries, the remembered ones the references.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from kintrack.core import boxes
+from kintrack.core.detections import Detections, Floats, Ints
+
+FAST, SLOW = 0.7, 0.3  # share of the newest step in the two running means of a track's velocity
+DAMPING = 0.85  # what is left of a velocity after each frame in which nothing was seen
+FAR = 20.0  # neighbours farther than this many sizes count as this far
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """N detections as an associator sees them. Lengths in pixels, times in frames.
+
+    Args:
+        row: (N,) int64, each one's row in the table that it came from; without a meaning once that table is gone.
+        frame: (N,) int64.
+        box: (N, 2*ndim).
+        centre: (N, ndim), the mean of the keypoints or the middle of the box.
+        size: (N,) side of the square of the box's area; of a point, what stands for it. Always positive, or nan.
+        crowding: (N,) distance to the nearest other detection of the frame, in sizes, at most `FAR`.
+        score: (N,) the detector's confidence; nan where unknown.
+        area: (N,) pixels of the mask; nan where unknown.
+        velocity: (N, 2, ndim) pixels per frame of the row's track up to this row, as a fast and a slow running mean;
+            nan where the track is not known or has one sighting.
+        count: (N,) sightings of the row's track up to and with this row; 0 where the track is not known.
+        keypoints: (N, K, ndim) or None.
+        token: (N, D) float32, what the model's encoder made of the row, or None.
+        appearance: (N, A) float32, what its visual encoder made of the row's crop, or None.
+    """
+
+    row: Ints
+    frame: Ints
+    box: Floats
+    centre: Floats
+    size: Floats
+    crowding: Floats
+    score: Floats
+    area: Floats
+    velocity: Floats
+    count: Ints
+    keypoints: Floats | None = None
+    token: NDArray[np.float32] | None = None
+    appearance: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, detections: Detections, size: float | None = None) -> Self:
+        """What is known of each row before anything is tracked.
+
+        Args:
+            size: what stands for the size of points, in pixels; see `point_size` for the default.
+        """
+        n = len(detections)
+        centre = detections.centre
+        side = boxes.size(detections.box)
+        if n and not (side > 0).all():
+            # A point, or a line, has no area: it is as large as its longest side or the table's typical object.
+            longest = boxes.sides(detections.box).max(axis=1)
+            typical = size or (float(np.median(side[side > 0])) if (side > 0).any() else point_size(detections))
+            side = np.where(side > 0, side, np.where(longest > 0, np.maximum(longest, 0.5 * typical), typical))
+        side = np.where(np.isnan(detections.box).any(axis=1), np.nan, side)
+        unknown = np.full(n, np.nan)
+        return cls(
+            row=np.arange(n),
+            frame=detections.frame.astype(np.int64),
+            box=detections.box,
+            centre=centre,
+            size=side,
+            crowding=_crowding(detections.frame, centre, side),
+            score=unknown if detections.score is None else detections.score,
+            area=unknown if detections.area is None else detections.area,
+            velocity=np.full((n, 2, detections.ndim), np.nan),
+            count=np.zeros(n, np.int64),
+            keypoints=detections.keypoints,
+        )
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns that are there, by name."""
+        return {f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
+
+    def take(self, rows: Any) -> Self:
+        """The given rows of every column."""
+        return type(self)(**{name: column[rows] for name, column in self.columns().items()})
+
+    def with_columns(self, **columns: Any) -> Self:
+        """The same rows with some columns replaced or added."""
+        return dataclasses.replace(self, **columns)
+
+    @classmethod
+    def concat(cls, first: Self, second: Self) -> Self:
+        """The rows of two, one after the other; both must have the same columns."""
+        a, b = first.columns(), second.columns()
+        return cls(**{name: np.concatenate([a[name], b[name]]) for name in a})
+
+
+def point_size(detections: Detections) -> float:
+    """What stands for the size of objects given as points: a quarter of the median distance to the nearest neighbour.
+
+    Where no frame holds two points, a thirtieth of the span of all of them; 1 pixel where that is nothing either.
+    """
+    points = detections.centre
+    seen = ~np.isnan(points).any(axis=1)
+    points, frame = points[seen], detections.frame[seen]
+    if not len(points):
+        return 1.0
+    apart = _nearest(frame, points)
+    apart = apart[np.isfinite(apart) & (apart > 0)]
+    guess = 0.25 * np.median(apart) if len(apart) else np.ptp(points, axis=0).max() / 30.0
+    return float(guess) if guess > 0 else 1.0
+
+
+def neighbours(frame: NDArray[Any], centre: Floats, k: int) -> Ints:
+    """(E, 2) pairs of rows (row, one of its k nearest others in the same frame), in the order of the rows.
+
+    One tree serves all frames: time is a further axis on which frames are too far apart to be neighbours.
+    """
+    known = np.flatnonzero(~np.isnan(centre).any(axis=1))
+    if k < 1 or len(known) < 2:
+        return np.zeros((0, 2), np.int64)
+    points = centre[known]
+    span = 4.0 * (np.ptp(points, axis=0).max() + 1.0)
+    tree = cKDTree(np.column_stack([points, frame[known] * span]))
+    distance, index = tree.query(tree.data, k=min(k + 1, len(known)), distance_upper_bound=span / 2)
+    own = index == np.arange(len(known))[:, None]
+    # Where many points coincide the row itself may not be among its k + 1 nearest: then the last one goes instead.
+    own[:, -1] |= ~own.any(axis=1)
+    keep = np.isfinite(distance) & ~own
+    row, place = np.nonzero(keep)
+    return np.stack([known[row], known[index[row, place]]], axis=1)
+
+
+def _nearest(frame: NDArray[Any], centre: Floats) -> Floats:
+    """(N,) distance to the nearest other row of the frame, inf where there is none."""
+    pairs = neighbours(frame, centre, 1)
+    distance = np.full(len(frame), np.inf)
+    distance[pairs[:, 0]] = np.linalg.norm(centre[pairs[:, 0]] - centre[pairs[:, 1]], axis=1)
+    return distance
+
+
+def _crowding(frame: NDArray[Any], centre: Floats, size: Floats) -> Floats:
+    return np.minimum(_nearest(frame, centre) / np.where(size > 0, size, 1.0), FAR)
+
+
+def travel(velocity: Floats, gap: NDArray[Any]) -> Floats:
+    """How far each row's track is expected to go in `gap` frames: its velocity, damped frame by frame; 0 if unknown.
+
+        velocity * (1 + d + d² + ... + d^(gap - 1)),  d = DAMPING
+
+    Args:
+        velocity: (N, ..., ndim) pixels per frame.
+        gap: (N,) frames, at least 0.
+    """
+    reach = (1.0 - DAMPING ** np.asarray(gap, np.float64)) / (1.0 - DAMPING)
+    return np.nan_to_num(velocity) * reach.reshape(-1, *[1] * (velocity.ndim - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """The last sightings of each track that is still looked for. A small value: it can be kept, copied and handed on.
+
+    Args:
+        sightings: R rows.
+        track: (R,) int64, each row's track.
+        rank: (R,) int64, how many later sightings of its track are remembered: 0 is the last one.
+    """
+
+    sightings: Sightings
+    track: Ints
+    rank: Ints
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    @property
+    def last(self) -> Ints:
+        """(M,) the rows that are the last sighting of their track."""
+        return np.flatnonzero(self.rank == 0)
+
+    def remember(self, seen: Sightings, track: Ints, depth: int) -> "Memory":
+        """The memory after each of the sightings (all of one frame) was given to a track; -1 is not remembered.
+
+        Args:
+            depth: sightings of a track that are kept.
+        """
+        known = track >= 0
+        if not known.all():
+            seen, track = seen.take(known), track[known]
+        if not len(track):
+            return self
+        last = self.last
+        before = np.r_[last, -1][_lookup(self.track[last], track)]  # the row of each one's last sighting, -1 if none
+        seen = _with_motion(seen, self.sightings, before)
+        rank = self.rank + np.isin(self.track, track)
+        keep = rank < depth
+        return Memory(
+            Sightings.concat(self.sightings.take(keep), seen),
+            np.concatenate([self.track[keep], track]),
+            np.concatenate([rank[keep], np.zeros(len(track), np.int64)]),
+        )
+
+    def live(self, frame: int, max_gap: int, gap_per_sighting: float = np.inf) -> "Memory":
+        """The tracks that are still looked for in a frame.
+
+        A track is, for as many frames as `max_gap`, and as its sightings times `gap_per_sighting`: what was seen once
+        was likely nothing.
+        """
+        last = self.last
+        seen = self.sightings
+        patience = np.minimum(max_gap, gap_per_sighting * seen.count[last])
+        gone = frame - seen.frame[last] > patience
+        if not gone.any():
+            return self
+        rows = np.isin(self.track, self.track[last][~gone])
+        return Memory(seen.take(rows), self.track[rows], self.rank[rows])
+
+    @classmethod
+    def like(cls, sightings: Sightings) -> Self:
+        """An empty memory for sightings with these columns."""
+        none = np.zeros(0, np.int64)
+        return cls(sightings.take(slice(0, 0)), none, none)
+
+
+def _lookup(known: Ints, wanted: Ints) -> Ints:
+    """(N,) the position of each wanted id among the known ones (each there once), -1 where it is not there."""
+    if not len(known):
+        return np.full(len(wanted), -1)
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
+    found = order[place]
+    return np.where(known[found] == wanted, found, -1)
+
+
+def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
+    """The sightings with the velocity and count of their tracks, whose last sightings are the rows `before` (-1: none)."""
+    follows = np.flatnonzero(before >= 0)
+    row = before[follows]
+    gap = (seen.frame[follows] - memory.frame[row]).astype(np.float64)
+    step = (seen.centre[follows] - memory.centre[row]) / gap[:, None]
+    weight = np.array([FAST, SLOW])[:, None]
+    old = memory.velocity[row]
+    mixed = weight * step[:, None] + (1 - weight) * old
+    velocity = seen.velocity.copy()
+    velocity[follows] = np.where(np.isnan(old), step[:, None], mixed)
+    count = np.ones(len(seen), np.int64)
+    count[follows] += memory.count[row]
+    return seen.with_columns(velocity=velocity, count=count)
+
+
+def candidates(query: Sightings, memory: Memory, nearest: int, gate: float, gate_gap: int) -> Ints:
+    """(E, 2) pairs (query row, memory row) that are worth a score, in the order of the queries.
+
+    For each query the `nearest` tracks by distance to where the track is expected, in sizes, over the square root of the
+    gap; none beyond `gate`. All remembered sightings of a chosen track are its references.
+
+    Args:
+        gate_gap: gap in frames beyond which the gate does not widen any more.
+    """
+    last = memory.last
+    if not len(query) or not len(last):
+        return np.zeros((0, 2), np.int64)
+    distance = gated_distance(query, memory.sightings.take(last), gate_gap)
+    allowed = distance <= gate  # nan compares false: a row without a place has no candidates
+    if len(last) > nearest:
+        order = np.argpartition(np.where(allowed, distance, np.inf), nearest - 1, axis=1)[:, :nearest]
+        near = np.zeros_like(allowed)
+        np.put_along_axis(near, order, True, axis=1)
+        allowed &= near
+    if len(last) == len(memory):  # one sighting a track: the memory's rows are the tracks
+        return np.argwhere(allowed)
+    column = _lookup(memory.track[last], memory.track)  # (R,) where each row's track stands among the last ones
+    return np.argwhere(allowed[:, column])
+
+
+def gated_distance(query: Sightings, last: Sightings, gate_gap: int) -> Floats:
+    """(Q, M) how far each query is from where each track is expected, or from where it was last seen if that is nearer.
+
+    In sizes, over the square root of the gap in frames (at most `gate_gap`).
+    """
+    gap = np.maximum(query.frame[:, None] - last.frame[None, :], 1).astype(np.float64)  # (Q, M)
+    # All queries are of one frame here, so each track has one gap and one place where it is expected.
+    expected = last.centre + travel(last.velocity[:, 0], gap[0])
+    far = np.minimum(_norms(query.centre, expected), _norms(query.centre, last.centre))
+    size = np.sqrt(query.size[:, None] * last.size[None, :])
+    return np.asarray(far / (size * np.sqrt(np.minimum(gap, gate_gap))))
+
+
+def _norms(a: Floats, b: Floats) -> Floats:
+    """(Q, M) distances between two sets of points."""
+    return np.asarray(np.sqrt(((a[:, None] - b[None, :]) ** 2).sum(axis=-1)))

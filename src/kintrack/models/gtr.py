@@ -1,0 +1,150 @@
+"""The Global Tracking Transformer: from what is measured of detections and pairs to who is the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from kintrack.config import NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES, ModelConfig
+from kintrack.errors import ConfigError
+from kintrack.models.encoder import build_encoder
+from kintrack.models.head import PairHead
+from kintrack.models.transformer import DecoderLayer, EncoderLayer
+
+
+@dataclass(frozen=True)
+class AssociationMatrix:
+    """How much each query is the same individual as each reference, by one decoder layer.
+
+    Args:
+        matrix: (Q, R) raw logits; -inf where the pair was no candidate. The null, "none of them", has logit 0.
+    """
+
+    matrix: Float[Tensor, "q r"]
+
+
+class Graph(NamedTuple):
+    """Detections and the edges to their neighbours in the same frame."""
+
+    node: Float[Tensor, "n f"]  # what is measured of each detection
+    edges: Int[Tensor, "e 2"]  # (detection, neighbour)
+    neighbour: Float[Tensor, "e g"]  # what is measured of the two
+
+
+class Inputs(Protocol):
+    """What `forward` reads of a window (`kintrack.windows.window.Window` is one)."""
+
+    graph: Graph
+    crops: Tensor | None
+    query: Tensor
+    reference: Tensor
+    pairs: Tensor
+    pair: Tensor
+
+
+class GlobalTrackingTransformer(nn.Module):
+    """Association between detections: queries ask, references answer.
+
+        crops -> encode -> appearance ┐
+        detections, neighbours ───────┴─> embed -> tokens ┐
+        candidate pairs, measured ────────────────────────┴─> associate -> logits of each decoder layer
+
+    Pure: it changes nothing that it is given, and keeps nothing between calls.
+
+    Args:
+        config: a `ModelConfig`, or a mapping of its keys.
+    """
+
+    def __init__(self, config: ModelConfig | Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.config = c = ModelConfig.of(config)
+        self.visual_encoder = build_encoder(c.encoder)
+        d = c.dim
+        self.node = nn.Sequential(nn.Linear(len(c.node_features), d), nn.GELU(), nn.Linear(d, d))
+        self.appearance = nn.Linear(c.encoder.dim, d, bias=False) if self.visual_encoder else None
+        self.neighbour = nn.Linear(len(NEIGHBOUR_FEATURES), d)
+        self.encoder = nn.ModuleList(EncoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.encoder_layers))
+        self.pair = nn.Sequential(nn.Linear(len(c.pair_features), c.feedforward * d), nn.GELU(), nn.Linear(c.feedforward * d, d))
+        self.from_query = nn.Linear(d, d, bias=False)
+        self.from_reference = nn.Linear(d, d, bias=False)
+        self.decoder = nn.ModuleList(DecoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.decoder_layers))
+        self.heads = nn.ModuleList(PairHead(d) for _ in range(c.decoder_layers))
+        self.register_buffer("_node_columns", _columns(c.node_features, NODE_FEATURES), persistent=False)
+        self.register_buffer("_pair_columns", _columns(c.pair_features, PAIR_FEATURES), persistent=False)
+
+    def encode(self, crops: Float[Tensor, "n c s s"]) -> Float[Tensor, "n a"]:
+        """Features of crops whose pixels are in [0, 1], each of length one.
+
+        Raises:
+            ConfigError: if the model was built without a visual encoder.
+        """
+        if self.visual_encoder is None:
+            raise ConfigError("this model has no visual encoder; build it with encoder.kind=conv, or give it no crops")
+        return self.visual_encoder(crops)  # type: ignore[no-any-return]
+
+    def embed(self, graph: Graph, appearance: Float[Tensor, "n a"] | None = None) -> Float[Tensor, "n d"]:
+        """A token for each detection, from itself and its neighbours in the same frame: a frame is all it takes.
+
+        Without appearance, a model with a visual encoder works by geometry alone.
+        """
+        token = self.node(graph.node[:, self._node_columns])
+        if appearance is not None and self.appearance is not None:
+            token = token + self.appearance(appearance)
+        edge = self.neighbour(graph.neighbour)  # (e, d)
+        for layer in self.encoder:
+            token = layer(token, edge, graph.edges)
+        return token  # type: ignore[no-any-return]
+
+    def associate(
+        self,
+        query: Float[Tensor, "q d"],
+        reference: Float[Tensor, "r d"],
+        pairs: Int[Tensor, "e 2"],
+        pair: Float[Tensor, "e p"],
+    ) -> Float[Tensor, "l e"]:
+        """The logit of each candidate pair after each decoder layer; the last layer's is the answer.
+
+        Args:
+            pairs: rows of query and of reference.
+            pair: what is measured of each pair, in the order of `PAIR_FEATURES`.
+        """
+        token = self.pair(pair[:, self._pair_columns])  # (e, d)
+        token = token + self.from_query(query)[pairs[:, 0]] + self.from_reference(reference)[pairs[:, 1]]
+        logits = []
+        for layer, head in zip(self.decoder, self.heads, strict=True):
+            query, reference, token = layer(query, reference, token, pairs)
+            logits.append(head(token))
+        return torch.stack(logits)
+
+    def logits(self, window: Inputs) -> Float[Tensor, "l e"]:
+        """`encode`, `embed` and `associate` in a row: the logits of a window's candidate pairs."""
+        appearance = None if window.crops is None else self.encode(window.crops)
+        token = self.embed(window.graph, appearance)
+        pair = window.pair
+        if appearance is not None:
+            pair = self._with_appearance(window, appearance)
+        return self.associate(token[window.query], token[window.reference], window.pairs, pair)
+
+    def forward(self, window: Inputs) -> list[AssociationMatrix]:
+        """One matrix (Q, R) for each decoder layer; the last is the answer."""
+        shape = (len(window.query), len(window.reference))
+        q, r = window.pairs[:, 0], window.pairs[:, 1]
+        return [
+            AssociationMatrix(layer.new_full(shape, -torch.inf).index_put((q, r), layer)) for layer in self.logits(window)
+        ]
+
+    def _with_appearance(self, window: Inputs, appearance: Tensor) -> Tensor:
+        """The pairs' measurements with how alike the two look, which only the model can tell in training."""
+        column = PAIR_FEATURES.index("appearance")
+        q = appearance[window.query[window.pairs[:, 0]]]
+        r = appearance[window.reference[window.pairs[:, 1]]]
+        shown = window.pair[:, PAIR_FEATURES.index("has_appearance")]
+        before, after = window.pair[:, :column], window.pair[:, column + 1 :]
+        return torch.cat([before, ((q * r).sum(dim=1) * shown)[:, None], after], dim=1)
+
+
+def _columns(chosen: tuple[str, ...], known: tuple[str, ...]) -> Tensor:
+    return torch.tensor([known.index(name) for name in chosen])

@@ -1,0 +1,5 @@
+"""From scores to identities. numpy alone: what scores is handed in, so ground truth cannot reach it."""
+
+from kintrack.tracking.tracker import Score, Tracker
+
+__all__ = ["Score", "Tracker"]

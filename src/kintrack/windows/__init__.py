@@ -1,0 +1,1 @@
+"""From core objects to tensors: features, crops, windows. The only place where numpy becomes torch."""

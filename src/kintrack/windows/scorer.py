@@ -1,0 +1,65 @@
+"""A model as a tracker sees it: sightings in, logits out."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kintrack.core.detections import Ints
+from kintrack.core.sightings import Memory, Sightings
+from kintrack.models import GlobalTrackingTransformer
+from kintrack.windows.features import pair_features
+from kintrack.windows.window import build_graph
+
+Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
+
+
+class Scorer:
+    """Scores pairs of a query and a remembered sighting with a model; a `kintrack.tracking.Score`.
+
+    Args:
+        model: is used as it is: put it on its device and into `eval()` first.
+    """
+
+    def __init__(self, model: GlobalTrackingTransformer) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def embed(self, seen: Sightings, crops: Batches | None = None) -> Sightings:
+        """The sightings with what the model makes of each of them: tokens, and appearance where there are crops.
+
+        Args:
+            crops: batches of (rows, pixels (n, C, S, S) in [0, 1]) that together cover every row.
+        """
+        appearance = None
+        if crops is not None:
+            appearance = torch.zeros(len(seen), self.model.config.encoder.dim)
+            for rows, pixels in crops:
+                appearance[torch.from_numpy(rows)] = self.model.encode(self._tensor(pixels)).float().cpu()
+        graph = build_graph(seen, self.model.config)
+        graph = type(graph)(*(t.to(self.device) for t in graph))
+        token = self.model.embed(graph, None if appearance is None else appearance.to(self.device))
+        return seen.with_columns(
+            token=token.float().cpu().numpy(), appearance=None if appearance is None else appearance.numpy()
+        )
+
+    @torch.inference_mode()
+    def __call__(self, query: Sightings, memory: Memory, pairs: Ints) -> NDArray[np.float32]:
+        """(E,) the logit of each pair of a query's row and a memory's row."""
+        reference = memory.sightings
+        if query.token is None or reference.token is None:
+            raise AssertionError("sightings without tokens: call embed() on them first")
+        features = pair_features(query, reference, pairs, memory.rank)
+        logits = self.model.associate(
+            self._tensor(query.token), self._tensor(reference.token), self._tensor(pairs), self._tensor(features)
+        )
+        return np.asarray(logits[-1].float().cpu().numpy())
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+__all__ = ["Scorer"]

@@ -1,0 +1,244 @@
+"""Windows: batches in flight. The only crossing from numpy to torch.
+
+A window holds questions of the kind that a tracker asks, frame after frame: which of the remembered sightings are the
+detections of this frame? It is made by walking through a clip with the tracker's own memory, so that what a model is
+trained on is what it meets.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
+from kintrack.core.detections import Bools, Ints
+from kintrack.core.sightings import Memory, Sightings, candidates, neighbours
+from kintrack.models.gtr import Graph
+from kintrack.windows.features import Features, neighbour_features, node_features, pair_features
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Detections, and pairs of them between which a model is to choose.
+
+    Args:
+        graph: all N detections of the clips and the edges to their neighbours in the same frame.
+        crops: (N, C, S, S) pixels in [0, 1], or None.
+        query: (Q,) the detection of each query.
+        reference: (R,) the detection of each reference; asked in several frames, it is there several times.
+        pairs: (E, 2) positions in `query` and in `reference`.
+        pair: (E, P) what is measured of each pair.
+        row_group: (E,) edges with the same number are the answers between which a query chooses (or none of them).
+        column_group: (E,) edges with the same number are the queries that want one reference in one frame.
+        target: (E,) whether the two are one individual; None where nobody knows.
+        frame: (Q,) each query's frame.
+    """
+
+    graph: Graph
+    crops: Float[Tensor, "n c s s"] | None
+    query: Int[Tensor, " q"]
+    reference: Int[Tensor, " r"]
+    pairs: Int[Tensor, "e 2"]
+    pair: Float[Tensor, "e p"]
+    row_group: Int[Tensor, " e"]
+    column_group: Int[Tensor, " e"]
+    target: Bool[Tensor, " e"] | None = None
+    frame: Int[Tensor, " q"] | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same window on another device."""
+
+        def moved(value: object) -> object:
+            if isinstance(value, Graph):
+                return Graph(*(t.to(device, non_blocking=True) for t in value))
+            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+        return dataclasses.replace(self, **{f.name: moved(getattr(self, f.name)) for f in dataclasses.fields(self)})
+
+    @classmethod
+    def collate(cls, windows: Sequence["Window"]) -> "Window":
+        """Several windows as one: their lists, one after the other, with shifted numbers. Nothing is padded."""
+        if len(windows) == 1:
+            return windows[0]
+        n = _offsets([len(w.graph.node) for w in windows])
+        q = _offsets([len(w.query) for w in windows])
+        r = _offsets([len(w.reference) for w in windows])
+        rows = _offsets([_n_groups(w.row_group) for w in windows])
+        columns = _offsets([_n_groups(w.column_group) for w in windows])
+        join = torch.cat
+        graph = Graph(
+            join([w.graph.node for w in windows]),
+            join([w.graph.edges + o for w, o in zip(windows, n, strict=True)]),
+            join([w.graph.neighbour for w in windows]),
+        )
+        crops = [w.crops for w in windows if w.crops is not None]
+        targets = [w.target for w in windows if w.target is not None]
+        frames = [w.frame for w in windows if w.frame is not None]
+        return cls(
+            graph=graph,
+            crops=join(crops) if len(crops) == len(windows) else None,
+            query=join([w.query + o for w, o in zip(windows, n, strict=True)]),
+            reference=join([w.reference + o for w, o in zip(windows, n, strict=True)]),
+            pairs=join([w.pairs + torch.tensor([i, j]) for w, i, j in zip(windows, q, r, strict=True)]),
+            pair=join([w.pair for w in windows]),
+            row_group=join([w.row_group + o for w, o in zip(windows, rows, strict=True)]),
+            column_group=join([w.column_group + o for w, o in zip(windows, columns, strict=True)]),
+            target=join(targets) if len(targets) == len(windows) else None,
+            frame=join(frames) if len(frames) == len(windows) else None,
+        )
+
+
+def _offsets(lengths: list[int]) -> list[int]:
+    return [0, *np.cumsum(lengths)[:-1].tolist()]
+
+
+def _n_groups(group: Tensor) -> int:
+    return int(group.max()) + 1 if len(group) else 0
+
+
+def build_graph(seen: Sightings, config: ModelConfig) -> Graph:
+    """What the model's encoder reads of detections."""
+    edges = neighbours(seen.frame, seen.centre, config.neighbours)
+    return Graph(*map(torch.from_numpy, (node_features(seen), edges, neighbour_features(seen, edges))))
+
+
+@dataclass(eq=False)
+class _Question:
+    """What one frame asks of the memory: rows of the clip, and pairs of positions in them."""
+
+    query: Ints
+    reference: Ints
+    pairs: Ints
+    pair: Features
+    rank: Ints
+    target: Bools
+
+
+def follow(
+    seen: Sightings,
+    identity: Ints,
+    model: ModelConfig,
+    tracker: TrackerConfig,
+    track: Ints | None = None,
+    crops: NDArray[np.float32] | None = None,
+) -> Window:
+    """The window of a clip: in every frame, who among those remembered is who?
+
+    Args:
+        seen: the clip's detections, sorted by frame.
+        identity: (N,) the truth; -1 is nobody (a false detection).
+        track: (N,) the tracks by which the memory is kept, by default the truth. A tracker's own tracks, or the truth
+            with mistakes, teach a model to live with them.
+        crops: (N, C, S, S) pixels in [0, 1].
+    """
+    track = identity if track is None else track
+    memory = Memory.like(seen)
+    questions: list[_Question] = []
+    for start, stop in _frames(seen.frame):
+        query = seen.take(slice(start, stop))
+        memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
+        pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap)
+        if len(pairs):
+            rows = memory.sightings.row
+            features = pair_features(query, memory.sightings, pairs, memory.rank)
+            same = _same(identity, query.row, memory, pairs)
+            questions.append(_Question(query.row, rows, pairs, features, memory.rank[pairs[:, 1]], same))
+        memory = memory.remember(query, _own_ids(track[start:stop], memory), tracker.memory)
+    return _window(seen, model, questions, crops, tracker.memory)
+
+
+def _frames(frame: Ints) -> list[tuple[int, int]]:
+    """(start, stop) rows of each frame that has any."""
+    starts = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]]) if len(frame) else np.zeros(0, np.int64)
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(frame)], strict=True))
+
+
+def _own_ids(track: Ints, memory: Memory) -> Ints:
+    """The frame's tracks; a false detection (-1) starts a track of its own, as it does for a tracker."""
+    loose = np.flatnonzero(track < 0)
+    track = track.copy()
+    # Far above real ids; above those already given, so that no two false detections meet in one track.
+    track[loose] = max(int(memory.track.max(initial=0)) + 1, 1 << 40) + np.arange(len(loose))
+    return track
+
+
+def _same(identity: Ints, query: Ints, memory: Memory, pairs: Ints) -> Bools:
+    """(E,) whether the two are one individual, and the reference is of the track that saw it last.
+
+    Where an individual's track was broken, only the newest piece is its own; linking to an older one would be wrong.
+    """
+    who = identity[memory.sightings.row]  # (R,)
+    newest: dict[int, int] = {}
+    for row in np.argsort(memory.sightings.frame, kind="stable"):
+        newest[int(who[row])] = int(memory.track[row])
+    owner = np.array([newest[int(i)] for i in who], np.int64)
+    own = memory.track == owner
+    q, r = identity[query[pairs[:, 0]]], pairs[:, 1]
+    return np.asarray((q >= 0) & (q == who[r]) & own[r])
+
+
+def between(
+    seen: Sightings,
+    query: Ints,
+    reference: Ints,
+    model: ModelConfig,
+    identity: Ints | None = None,
+    crops: NDArray[np.float32] | None = None,
+) -> Window:
+    """The window in which every query may be any reference, whatever the frames; no track is known.
+
+    Here, as in GTR, the references of each frame are the answers between which a query chooses.
+
+    Args:
+        query: (Q,) rows of `seen`.
+        reference: (R,) rows of `seen`.
+        identity: (N,) the truth, where there is one.
+    """
+    pairs = np.stack(np.meshgrid(np.arange(len(query)), np.arange(len(reference)), indexing="ij"), axis=-1).reshape(-1, 2)
+    a, b = seen.take(query), seen.take(reference)
+    rank = b.frame - b.frame.min() if len(b) else b.frame
+    who = np.full(len(seen), -1) if identity is None else identity
+    target = (who[query][pairs[:, 0]] >= 0) & (who[query][pairs[:, 0]] == who[reference][pairs[:, 1]])
+    question = _Question(query, reference, pairs, pair_features(a, b, pairs, rank), rank[pairs[:, 1]], target)
+    window = _window(seen, model, [question], crops, int(rank.max(initial=0)) + 1)
+    return window if identity is not None else dataclasses.replace(window, target=None)
+
+
+def _window(
+    seen: Sightings, model: ModelConfig, questions: list[_Question], crops: NDArray[np.float32] | None, n_ranks: int
+) -> Window:
+    """Questions one after the other, as tensors."""
+    q = _offsets([len(x.query) for x in questions]) if questions else []
+    r = _offsets([len(x.reference) for x in questions]) if questions else []
+    none = np.zeros(0, np.int64)
+    query = np.concatenate([none, *(x.query for x in questions)])
+    reference = np.concatenate([none, *(x.reference for x in questions)])
+    pairs = np.concatenate([none.reshape(0, 2), *(x.pairs + [i, j] for x, i, j in zip(questions, q, r, strict=True))])
+    rank = np.concatenate([none, *(x.rank for x in questions)])
+    pair = np.concatenate([np.zeros((0, len(PAIR_FEATURES)), np.float32), *(x.pair for x in questions)])
+    # A reference is asked by the queries of one frame at a time: those of one frame compete for it.
+    frame = seen.frame[query[pairs[:, 0]]] - int(seen.frame.min(initial=0))
+    n_frames = int(frame.max(initial=0)) + 1
+    return Window(
+        graph=build_graph(seen, model),
+        crops=None if crops is None else torch.from_numpy(crops),
+        query=torch.from_numpy(query),
+        reference=torch.from_numpy(reference),
+        pairs=torch.from_numpy(pairs),
+        pair=torch.from_numpy(pair),
+        row_group=torch.from_numpy(_dense(pairs[:, 0] * n_ranks + rank)),
+        column_group=torch.from_numpy(_dense(pairs[:, 1] * n_frames + frame)),
+        target=torch.from_numpy(np.concatenate([np.zeros(0, bool), *(x.target for x in questions)])),
+        frame=torch.from_numpy(seen.frame[query]),
+    )
+
+
+def _dense(group: Ints) -> Ints:
+    """The same groups numbered 0, 1, 2, … without holes."""
+    return np.asarray(np.unique(group, return_inverse=True)[1], np.int64)
