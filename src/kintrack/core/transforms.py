@@ -228,7 +228,7 @@ def apply_to_frame(
     column, row = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     outside = (column < 0) | (column >= frame.shape[1]) | (row < 0) | (row >= frame.shape[0])
     if order == 0 or transform.moves_whole_pixels:
-        result = frame[row.clip(0, frame.shape[0] - 1), column.clip(0, frame.shape[1] - 1)]
+        result = np.asarray(frame[row.clip(0, frame.shape[0] - 1), column.clip(0, frame.shape[1] - 1)])
     else:
         result = _interpolated(frame, transform, x, y)
     result[outside] = fill

@@ -1,7 +1,8 @@
-"""Pixels around boxes: what the visual encoder sees of each detection. numpy only; `window.py` makes tensors of them."""
+"""Pixels around boxes: what the visual encoder sees of each detection. numpy alone; `window.py` makes tensors."""
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from kintrack.core.video import Video
 from kintrack.errors import AlignmentError, InputError
 
 Crops = NDArray[np.float32]
-Pixels = NDArray[np.integer | np.floating]
+Pixels = NDArray[Any]
 
 # Frames without a wanted row that are read and thrown away rather than jumped over: a jump costs a seek to the key
 # frame before it, which is this far away or farther in most videos.
@@ -90,8 +91,8 @@ def _iter_crops(
     for first, last, image in _frames_of(video, frame):
         background: Floats | None = None
         for i in range(first, last):
-            if side[i] > 0:
-                crop, covered = _crop(image, corner[i], float(side[i]), config.crop_size, mix)
+            if side[i]:
+                crop, covered = _crop(image, corner[i], side[i], config.crop_size, mix)
                 if covered.min() < 1 - 1e-5:  # less would be rounding
                     background = _median(image, mix) if background is None else background
                     crop += background[:, None, None] * (1 - covered)
@@ -110,21 +111,21 @@ def _squares(box: Floats, config: EncoderConfig, min_side: float) -> tuple[Float
         raise InputError("detections are 3-D; crops are cut around 2-D boxes: take x and y of each box first")
     if not min_side > 0:
         raise InputError(f"min_side is {min_side}; wanted pixels around a point, more than 0")
+    known = np.asarray(np.isfinite(box).all(axis=1))
+    box = np.where(known[:, None], box, 0.0)
     side = sides(box).max(axis=1, initial=0) * (1 + 2 * config.margin)
-    side = np.where(area(box) > 0, side, np.maximum(side, min_side))
-    known = np.isfinite(box).all(axis=1)
-    corner = centre(box) - 0.5 * side[:, None]
-    return np.where(known[:, None], corner, 0.0), np.where(known, side, 0.0)
+    side = np.where(area(box) > 0, side, np.maximum(side, min_side)) * known
+    return centre(box) - 0.5 * side[:, None], side
 
 
-def _channel_mix(given: int, wanted: int) -> NDArray[np.float32]:
+def _channel_mix(given: int, wanted: int) -> Crops:
     """(C, given) how much of each channel of the video goes into each channel of a crop."""
     if given in (1, wanted):  # one channel fills three by itself
         return np.eye(given, dtype=np.float32)
+    if wanted == 1 and given in (3, 4):  # a fourth channel is opacity
+        return np.append(_LUMA, np.zeros(given - 3, np.float32))[None]
     if wanted == 1:
-        luma = np.zeros((1, given), np.float32)
-        luma[0, :3] = _LUMA  # a fourth channel is opacity
-        return luma if given in (3, 4) else np.full((1, given), 1 / given, np.float32)
+        return np.full((1, given), 1 / given, np.float32)
     if given == 4:
         return np.eye(3, 4, dtype=np.float32)
     raise InputError(
@@ -137,8 +138,8 @@ def _frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, in
     """For each frame that has rows: its first row, the row after its last one, and its pixels (Y, X, C)."""
     if len(frame) and frame[-1] >= len(video):
         raise AlignmentError(
-            f"detections reach frame {frame[-1]}, but the video has {len(video)} frames (0..{len(video) - 1}); "
-            "give the video that they were made on"
+            f"detections reach frame {frame[-1]}, but the video has only {len(video)} frames, counted from 0; give the "
+            "video that they were made on"
         )
     needed, first = np.unique(frame, return_index=True)
     last = np.append(first[1:], len(frame))
@@ -153,16 +154,15 @@ def _frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, in
                 yield int(first[k]), int(last[k]), image
 
 
-def _crop(
-    image: Pixels, corner: Floats, side: float, size: int, mix: NDArray[np.float32]
-) -> tuple[Crops, NDArray[np.float32]]:
+def _crop(image: Pixels, corner: Floats, side: float, size: int, mix: Crops) -> tuple[Crops, Crops]:
     """(C, S, S) the picture in the square, 0 where there is none, and (S, S) the share of each pixel that it covers."""
     across, columns, x_covered = _weights(corner[0], side, size, image.shape[1])
     down, rows, y_covered = _weights(corner[1], side, size, image.shape[0])
-    return down @ _bright(image[rows, columns], mix) @ across.T, y_covered[:, None] * x_covered
+    crop = np.asarray(down @ _bright(image[rows, columns], mix) @ across.T, np.float32)
+    return crop, np.asarray(np.outer(y_covered, x_covered), np.float32)
 
 
-def _weights(start: float, side: float, size: int, limit: int) -> tuple[Crops, slice, NDArray[np.float32]]:
+def _weights(start: float, side: float, size: int, limit: int) -> tuple[Crops, slice, Crops]:
     """Along one axis: (S, P) how much of each crop pixel is each pixel of the picture, which P pixels these are, and
     (S,) the share of each crop pixel that lies inside the picture.
     """
@@ -172,13 +172,13 @@ def _weights(start: float, side: float, size: int, limit: int) -> tuple[Crops, s
     first = min(max(math.floor(low[0]), 0), limit)
     last = min(max(math.ceil(low[-1] + width), first), limit)
     # The share of a crop pixel's span that is passed at each edge of a pixel of the picture.
-    edge, span = np.arange(last - first + 1) / width, (low - first) / width
-    passed = edge.astype(np.float32) - span.astype(np.float32)[:, None]
+    edge = (np.arange(last - first + 1) / width).astype(np.float32)
+    passed = edge - ((low - first) / width).astype(np.float32)[:, None]
     np.minimum(np.maximum(passed, 0, out=passed), 1, out=passed)
-    return passed[:, 1:] - passed[:, :-1], slice(first, last), passed[:, -1] - passed[:, 0]
+    return np.diff(passed, axis=1), slice(first, last), passed[:, -1] - passed[:, 0]
 
 
-def _bright(image: Pixels, mix: NDArray[np.float32]) -> Crops:
+def _bright(image: Pixels, mix: Crops) -> Crops:
     """(C, Y, X) the pixels of an image (Y, X, C) in the channels of a crop, in [0, 1]."""
     top = np.float32(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
     if mix.shape == (1, 1):
@@ -186,6 +186,6 @@ def _bright(image: Pixels, mix: NDArray[np.float32]) -> Crops:
     return np.ascontiguousarray(np.moveaxis(image @ (mix.T / top), 2, 0), np.float32)
 
 
-def _median(image: Pixels, mix: NDArray[np.float32]) -> Floats:
+def _median(image: Pixels, mix: Crops) -> Floats:
     """(C,) the median colour of a frame, from every sixteenth pixel along both axes."""
     return np.asarray(np.median(_bright(image[::16, ::16], mix), axis=(1, 2)))
