@@ -1,0 +1,181 @@
+"""What happened in a world: everybody's box in every frame, as truth.
+
+    WorldConfig ── crowd, paths (motion) ── who is in view, and as whom ── bodies ── Scene, with its Tracks
+
+Time runs in steps of the finest frame; a world of stride 3 is the same world as one of stride 1 of which every third
+frame is looked at, to the last bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from kintrack.core import boxes
+from kintrack.core.detections import Detections, VideoInfo
+from kintrack.core.tracks import Tracks
+from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, turn_after
+from kintrack.sim.motion import FAMILIES, Arena, Crowd, generator, smooth_noise
+from kintrack.sim.worlds import WorldConfig, find_world
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that happened in a world: the truth, and how each row's body lies, for whoever draws it.
+
+    Args:
+        tracks: the truth, N rows; the rows of a frame are in random order.
+        centre: (N, 2) middle of each body, which may be beyond the border of the picture.
+        length: (N,) pixels along the heading.
+        width: (N,) pixels across it.
+        heading: (N,) radians.
+        camera: (T, 2) where the camera looks, relative to where it rests, in pixels.
+    """
+
+    tracks: Tracks
+    centre: Floats
+    length: Floats
+    width: Floats
+    heading: Floats
+    camera: Floats
+
+
+def simulate(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int | Generator = 0) -> Tracks:
+    """The truth of a world: everybody's box, and keypoints or area where bodies have them, in each frame in view.
+
+    Boxes are cut off at the border of the picture, and an individual is in view while its middle is. Nobody is missing
+    because of an occlusion: that is the detector's affair (`kintrack.sim.observe`). The rows of a frame are in random
+    order. The same world and seed give the same tracks.
+
+    Raises:
+        ConfigError: a name or an option that is not known, with the nearest one.
+    """
+    return stage(world, seed).tracks
+
+
+def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int | Generator = 0) -> Scene:
+    """What `simulate` answers, with the bodies that are needed to draw it."""
+    world = find_world(world)
+    rng = generator(seed)
+    crowd = _people(world, rng)
+    n_steps = world.n_frames * world.stride
+    position, heading, renewed = _move(world, crowd, rng, n_steps)
+    camera = smooth_noise(rng, n_steps, (1, 2), world.camera_persistence) * world.camera * world.size
+    position = position - camera
+    in_view = ((position >= 0) & (position < world.arena)).all(axis=-1)
+    episode = _episodes(in_view, renewed, world.max_absence)
+    aspect = world.aspect * np.exp(world.aspect_spread * rng.standard_normal(len(crowd)))
+    sides = crowd.size[:, None] * np.stack([np.sqrt(aspect), 1 / np.sqrt(aspect)], axis=1)
+    change = smooth_noise(rng, n_steps, sides.shape, 10.0) if world.wobble else np.zeros((n_steps, *sides.shape))
+    order = rng.random(in_view.shape)
+    seen = slice(0, n_steps, world.stride)
+    frame, individual = np.nonzero(in_view[seen])
+    shuffled = np.lexsort((order[seen][frame, individual], frame))
+    frame, individual = frame[shuffled], individual[shuffled]
+    step = frame * world.stride
+    length, width = (sides[individual] * np.exp(world.wobble * change[step, individual])).T
+    headings = _lagged(world, heading, step, individual, rng)
+    middle = position[step, individual]
+    shapes = _shapes(world, middle, length, width, headings)
+    info = VideoInfo(
+        n_frames=world.n_frames, shape=(round(world.arena[1]), round(world.arena[0])), fps=world.fps / world.stride
+    )
+    detections = Detections(
+        frame=frame.astype(np.int32), box=shapes.box, area=shapes.area, keypoints=shapes.keypoints, video=info,
+        skeleton=chain_skeleton(world.spine) if shapes.keypoints is not None else None,
+    )  # fmt: skip
+    identity = _numbered(individual, episode[step, individual], frame)
+    return Scene(Tracks(detections, identity), middle, length, width, headings[:, 0], camera[seen, 0])
+
+
+def _people(world: WorldConfig, rng: Generator) -> Crowd:
+    """Sizes, speeds and the arena of everyone, those beyond open borders included."""
+    arena = np.asarray(world.arena)
+    n, is_open = world.n_individuals, world.border == "open"
+    if is_open:
+        n = round(n * (1 + 2 * world.outside) ** 2)
+    size = world.size * np.exp(world.size_spread * rng.standard_normal(n))
+    spread = world.speed_spread
+    # exp(-spread^2) keeps the crowd's mean squared speed at the config's, however unlike individuals are.
+    speed = world.speed * size * np.exp(spread * rng.standard_normal(n) - spread**2)
+    margin = np.full((n, 2), -world.outside) * arena if is_open else np.minimum(0.5 * size[:, None], 0.49 * arena)
+    return Crowd(Arena(margin, arena - margin, is_open), speed, size, world.persistence)
+
+
+def _move(world: WorldConfig, crowd: Crowd, rng: Generator, n_steps: int) -> tuple[Floats, Floats, Bools]:
+    """Positions (T, M, 2) in the arena, headings (T, M), and (T, M) where an individual gives way to another one."""
+    position, heading = FAMILIES[world.family](rng, n_steps, crowd)
+    renewed = np.zeros(heading.shape, bool)
+    if world.drift:
+        angle = rng.uniform(-np.pi, np.pi)
+        drift = world.drift * world.size * np.array([np.cos(angle), np.sin(angle)])
+        position = position + np.arange(n_steps)[:, None, None] * drift
+    rounds = crowd.arena.rounds(position)
+    renewed[1:] = (rounds[1:] != rounds[:-1]).any(axis=-1)
+    if world.lifetime is not None:
+        reborn = rng.random(heading.shape) < 1.0 / world.lifetime
+        # Twice the extent, because a path between walls folds back after that.
+        jump = rng.uniform(0.0, 2.0, position.shape) * (crowd.arena.upper - crowd.arena.lower)
+        position = position + np.cumsum(reborn[..., None] * jump, axis=0)
+        renewed |= reborn
+    position, flip = crowd.arena.confine(position)
+    return position, np.arctan2(np.sin(heading) * flip[..., 1], np.cos(heading) * flip[..., 0]), renewed
+
+
+def _episodes(in_view: Bools, renewed: Bools, max_absence: int | None) -> Ints:
+    """(T, M) which of the identities that one moving place holds in turn is the one of each step."""
+    if max_absence is not None and not in_view.all():
+        step = np.arange(len(in_view))[:, None]
+        last_seen = np.maximum.accumulate(np.where(in_view, step, -1), axis=0)
+        absence = np.zeros(in_view.shape, np.int64)
+        absence[1:] = step[1:] - last_seen[:-1] - 1
+        renewed = renewed | (in_view & (absence > max_absence))
+    return np.cumsum(renewed, axis=0)
+
+
+def _lagged(world: WorldConfig, heading: Floats, step: Ints, individual: Ints, rng: Generator) -> Floats:
+    """(N, S) heading of each segment of each body: where the head went, the rest of the body goes later."""
+    if world.body in ("point", "box"):
+        return np.full((len(step), 1), np.pi / 2)
+    lying = turn_after(heading, 0.35)
+    if world.body == "ellipse":
+        return lying[step, individual][:, None]
+    lag = 2 * np.arange(world.spine - 1)
+    bent = lying[np.maximum(step[:, None] - lag, 0), individual[:, None]]
+    phase = rng.uniform(-np.pi, np.pi, heading.shape[1])[individual] + 0.3 * step
+    return np.asarray(bent + 0.15 * np.sin(phase[:, None] - 2 * np.pi * lag / max(lag[-1] + 2, 4)), np.float64)
+
+
+def _shapes(world: WorldConfig, middle: Floats, length: Floats, width: Floats, headings: Floats) -> Shapes:
+    """What a detector would see of the bodies inside the picture."""
+    edge = (world.arena[1], world.arena[0])
+    if world.body == "point":
+        return Shapes(boxes.from_centre(middle, 0.0))
+    if world.body == "box":
+        return Shapes(boxes.clip(boxes.from_centre(middle, np.stack([width, length], axis=1)), edge))
+    if world.body == "ellipse":
+        whole = ellipses(middle, length, width, headings[:, 0])
+        box = boxes.clip(whole.box, edge)
+        assert whole.area is not None
+        return Shapes(box, area=whole.area * boxes.area(box) / boxes.area(whole.box))
+    whole = chains(middle, length, width, headings)
+    assert whole.keypoints is not None
+    inside = ((whole.keypoints >= 0) & (whole.keypoints < world.arena)).all(axis=-1, keepdims=True)
+    keypoints = np.where(inside, whole.keypoints, np.nan)
+    return Shapes(boxes.around_points(keypoints), keypoints=keypoints)
+
+
+def _numbered(individual: Ints, episode: Ints, frame: Ints) -> Ints:
+    """(N,) identities counted from 0, in the order in which they come into view."""
+    key = individual * (episode.max(initial=0) + 1) + episode
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(frame[first], kind="stable")] = np.arange(len(first))
+    return rank[which]
