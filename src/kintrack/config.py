@@ -172,6 +172,29 @@ class TrackerConfig(Config):
     """Size in pixels of an individual given as a point; estimated from the neighbours' distance where not given."""
 
 
+class DataConfig(Config):
+    """How training clips are taken from annotated videos."""
+
+    clips: int = Field(2000, ge=1)
+    """Clips in an epoch."""
+    frames: int = Field(20, ge=2)
+    """Frames of a clip."""
+    max_stride: int = Field(5, ge=1)
+    """Clips are taken at every, every second, … frame, up to this one, by chance."""
+    max_objects: int = Field(40, ge=1)
+    """Individuals in a clip; of a crowd, those around one of them."""
+    simulated: float = Field(0.3, ge=0, le=1)
+    """Share of clips that are simulated worlds instead."""
+    noisy: float = Field(0.9, ge=0, le=1)
+    """Share of clips seen by a detector that misses, errs and invents; the others are as annotated."""
+    blank: float = Field(0.4, ge=0, le=1)
+    """Share of clips from which each group of features (scores, mask areas, keypoints) is taken away."""
+    swap: float = Field(0.05, ge=0, le=1)
+    """Chance that two individuals were exchanged in the remembered tracks, for each frame."""
+    fragment: float = Field(0.01, ge=0, le=1)
+    """Chance that a remembered track was broken, for each individual and frame."""
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     path = Path(path)

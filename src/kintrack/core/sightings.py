@@ -193,12 +193,14 @@ class Memory:
         return np.flatnonzero(self.rank == 0)
 
     def remember(self, seen: Sightings, track: Ints, depth: int) -> "Memory":
-        """The memory after each of the sightings (all of one frame) was given to a track; -1 is not remembered.
+        """The memory after each of the sightings (all of one frame) was given to a track.
+
+        What has no track (-1), or no place (nan), is not remembered.
 
         Args:
             depth: sightings of a track that are kept.
         """
-        known = track >= 0
+        known = (track >= 0) & (seen.size > 0)
         if not known.all():
             seen, track = seen.take(known), track[known]
         if not len(track):

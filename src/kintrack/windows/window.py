@@ -200,8 +200,8 @@ def between(
         reference: (R,) rows of `seen`.
         identity: (N,) the truth, where there is one.
     """
-    pairs = np.stack(np.meshgrid(np.arange(len(query)), np.arange(len(reference)), indexing="ij"), axis=-1).reshape(-1, 2)
     a, b = seen.take(query), seen.take(reference)
+    pairs = np.argwhere((a.size > 0)[:, None] & (b.size > 0))  # what has no place (nan) is no candidate for anything
     rank = b.frame - b.frame.min() if len(b) else b.frame
     who = np.full(len(seen), -1) if identity is None else identity
     target = (who[query][pairs[:, 0]] >= 0) & (who[query][pairs[:, 0]] == who[reference][pairs[:, 1]])

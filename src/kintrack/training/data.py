@@ -1,0 +1,155 @@
+"""What a model is trained on: short clips of real and simulated truth, seen by fallible detectors.
+
+    truth ── a stretch, at some frame rate, forward or backward ── seen by a detector (sim.observe) ── Clip
+                                                                   └ remembered with mistakes ─────── Clip.history
+
+Clip number i of epoch e is made from (seed, e, i) alone: the same on every machine, in every order, by any number of
+workers, and after any interruption.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from kintrack.config import DataConfig, EncoderConfig
+from kintrack.core.clip import Clip
+from kintrack.core.detections import Ints
+from kintrack.core.tracks import Tracks
+from kintrack.core.video import Video
+from kintrack.errors import InputError
+from kintrack.sim import observe, random_noise, random_world, simulate
+from kintrack.windows.crops import crop_detections
+
+
+class Clips:
+    """A dataset of clips, made as they are asked for.
+
+    Args:
+        truth: annotated videos.
+        config: how clips are taken from them, and how many are simulated instead.
+        videos: the pixels of each of `truth`, for a model with a visual encoder.
+        encoder: how the model wants its crops; None for a model without a visual encoder.
+        seed: what all chance is drawn from.
+    """
+
+    def __init__(
+        self,
+        truth: Sequence[Tracks],
+        config: DataConfig | None = None,
+        videos: Sequence[Video] | None = None,
+        encoder: EncoderConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.config = DataConfig.of(config)
+        self.truth = [t.take(t.track >= 0) for t in truth]
+        self.videos = videos
+        self.encoder = encoder
+        self.seed = seed
+        self.epoch = 0
+        if not self.config.simulated and not any(len(t) for t in self.truth):
+            raise InputError("there is nothing to train on: no annotated track, and data.simulated is 0")
+        if videos is not None and len(videos) != len(self.truth):
+            raise InputError(f"{len(self.truth)} annotated videos but pixels of {len(videos)}; give one for each")
+        # A video counts as much as it has links to teach, but a long one does not drown the others.
+        weight = np.sqrt([max(len(t), 1) for t in self.truth])
+        self._weight = weight / weight.sum() if len(weight) else weight
+
+    def __len__(self) -> int:
+        return self.config.clips
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next clips are those of this epoch."""
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> Clip:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        if not len(self.truth) or rng.random() < self.config.simulated:
+            return self._observed(self._world(rng), rng)
+        video = int(rng.choice(len(self.truth), p=self._weight))
+        truth = self._not_too_many(self.truth[video], rng)
+        stretch, timing = _stretch(truth, self.config, rng)
+        clip = self._observed(stretch, rng)
+        if self.encoder is None or self.videos is None:
+            return replace(clip, video=video)
+        frame = timing.start + timing.step * clip.detections.frame
+        order = np.argsort(frame, kind="stable")  # backward in time the rows of the video are the other way round
+        shown = clip.detections.take(order).with_columns(frame=frame[order].astype(np.int32))
+        crops = crop_detections(self.videos[video], shown, np.argsort(order), self.encoder)
+        return replace(clip, video=video, crops=crops)
+
+    def _world(self, rng: Generator) -> Tracks:
+        world = random_world(rng, max_individuals=self.config.max_objects)
+        return simulate(world.model_copy(update={"n_frames": self.config.frames}), int(rng.integers(1 << 62)))
+
+    def _not_too_many(self, truth: Tracks, rng: Generator) -> Tracks:
+        """At most `max_objects` individuals: those around one of them, as a cut-out of the scene would show."""
+        ids = truth.ids
+        if len(ids) <= self.config.max_objects:
+            return truth
+        centre, column = truth.detections.centre, np.searchsorted(ids, truth.track)
+        n = np.bincount(column)
+        middle = np.stack([np.bincount(column, weights=np.nan_to_num(c)) / n for c in centre.T], axis=1)
+        near = np.argsort(np.linalg.norm(middle - middle[rng.integers(len(ids))], axis=1))
+        return truth.take(np.isin(column, near[: self.config.max_objects]))
+
+    def _observed(self, truth: Tracks, rng: Generator) -> Clip:
+        noise = random_noise(rng) if rng.random() < self.config.noisy else None
+        detections, identity = observe(truth, noise, rng)
+        blank = {name: None for name in ("score", "area", "keypoints") if rng.random() < self.config.blank}
+        if "keypoints" in blank:
+            blank |= {"keypoint_score": None, "skeleton": None}
+        history = _mistaken(identity, detections.frame, self.config, rng)
+        return Clip(detections.with_columns(**blank), identity, history=history, video=-1)
+
+
+class _Timing(NamedTuple):
+    """Frame t of a clip is frame ``start + step * t`` of its video."""
+
+    start: int
+    step: int
+
+
+def _stretch(truth: Tracks, config: DataConfig, rng: Generator) -> tuple[Tracks, _Timing]:
+    """Some frames of a video at some lower frame rate, forward or backward."""
+    frame = truth.detections.frame
+    step = int(rng.integers(1, config.max_stride + 1))
+    last = int(frame[-1])
+    start = int(rng.integers(int(frame[0]), max(last - config.frames * step + 1, int(frame[0])) + 1))
+    stop = min(start + (config.frames - 1) * step, start + (last - start) // step * step)
+    part = truth.take(truth.detections.rows(start, stop + 1))
+    part = part.take((part.detections.frame - start) % step == 0)
+    timing = _Timing(start, step) if rng.random() < 0.5 else _Timing(stop, -step)
+    return _retimed(part, timing), timing
+
+
+def _retimed(truth: Tracks, timing: _Timing) -> Tracks:
+    """The same rows with the clip's frame numbers, in the clip's order of time."""
+    seen = truth.detections
+    frame = (seen.frame - timing.start) // timing.step
+    order = np.argsort(frame, kind="stable")
+    columns = {n: c[order] for n, c in seen.columns().items() if n != "frame" and not n.startswith("extra.")}
+    return Tracks(replace(seen, frame=frame[order], extra={}, **columns), truth.track[order])
+
+
+def _mistaken(identity: Ints, frame: NDArray[np.int32], config: DataConfig, rng: Generator) -> Ints:
+    """The tracks of a tracker that errs: from some frame on, two are exchanged, or one goes on under a new number.
+
+    False detections keep -1: each is a track of its own.
+    """
+    track = identity.copy()
+    next_id = int(identity.max(initial=0)) + 1
+    for t in np.unique(frame):
+        later = frame >= t
+        present = np.unique(track[(frame == t) & (identity >= 0)])
+        if len(present) >= 2 and rng.random() < config.swap:
+            a, b = rng.choice(present, 2, replace=False)
+            was_a, was_b = later & (track == a), later & (track == b)
+            track[was_a], track[was_b] = b, a
+        for broken in present[rng.random(len(present)) < config.fragment]:
+            track[later & (track == broken)] = next_id
+            next_id += 1
+    return track

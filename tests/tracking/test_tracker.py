@@ -1,0 +1,191 @@
+"""The online tracker: its promises, whatever scores it is given."""
+
+import numpy as np
+import pytest
+from kintrack.config import TrackerConfig
+from kintrack.core.detections import Detections
+from kintrack.core.sightings import Sightings
+from kintrack.core.tracks import same_tracks
+from kintrack.errors import ConfigError
+from kintrack.tracking import Tracker
+
+
+def by_distance(query, memory, pairs):
+    """Five lines that stand for a model: the nearer, the likelier; beyond three sizes rather not."""
+    r = memory.sightings
+    apart = np.linalg.norm(query.centre[pairs[:, 0]] - r.centre[pairs[:, 1]], axis=1)
+    return 3.0 - apart / query.size[pairs[:, 0]]
+
+
+def walkers(n_frames=30, n=4, seed=0, missed=0.0):
+    """Boxes of 10 pixels that drift apart from each other, some missed, in random order in each frame."""
+    rng = np.random.default_rng(seed)
+    start = rng.permuted(np.arange(n) * 60.0)
+    frame, who = np.meshgrid(np.arange(n_frames), np.arange(n), indexing="ij")
+    centre = np.stack([start[who] + frame * 2.0, 100 + 3 * np.sin(frame / 3 + who)], axis=-1).reshape(-1, 2)
+    frame, who = frame.ravel(), who.ravel()
+    kept = rng.random(len(frame)) >= missed
+    order = np.lexsort((rng.random(kept.sum()), frame[kept]))
+    frame, who, centre = frame[kept][order], who[kept][order], centre[kept][order]
+    return Detections(frame=frame, box=np.concatenate([centre - 5, centre + 5], axis=1)), who
+
+
+def points(*frames, size=10.0, **columns):
+    """Detections from one list of centres a frame."""
+    frame = [t for t, found in enumerate(frames) for _ in found]
+    centre = np.array([c for found in frames for c in found], float).reshape(-1, 2)
+    return Detections.of(frame, np.concatenate([centre - size / 2, centre + size / 2], axis=1), **columns)
+
+
+def test_each_walker_keeps_its_own_id():
+    detections, who = walkers()
+    assert same_tracks(Tracker()(by_distance, detections).track, who)
+
+
+def test_gaps_are_bridged_up_to_max_gap_and_no_further():
+    seen = points([(0, 0)], [(0, 0)], [], [], [(0, 0)])
+    assert Tracker(dict(max_gap=3))(by_distance, seen).track.tolist() == [0, 0, 0]
+    assert Tracker(dict(max_gap=2))(by_distance, seen).track.tolist() == [0, 0, 1]
+
+
+def test_a_track_that_was_seen_once_is_soon_forgotten():
+    seen = points([(0, 0)], [], [], [], [], [(0, 0)])
+    assert Tracker(dict(gap_per_sighting=4))(by_distance, seen).track.tolist() == [0, 1]
+    assert Tracker(dict(gap_per_sighting=5))(by_distance, seen).track.tolist() == [0, 0]
+
+
+def test_who_returns_after_max_lost_gets_a_new_id_if_so_asked():
+    seen = points([(0, 0)], [(0, 0)], [], [(0, 0)])
+    assert Tracker(dict(returning="reidentify"))(by_distance, seen).track.tolist() == [0, 0, 0]
+    assert Tracker(dict(returning="new", max_lost=1))(by_distance, seen).track.tolist() == [0, 0, 1]
+    assert Tracker(dict(returning="new", max_lost=2))(by_distance, seen).track.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("combine", ["mean", "sum"])
+@pytest.mark.parametrize("max_tracks", [None, 3])
+@pytest.mark.parametrize("missed", [0.0, 0.3])
+def test_no_id_is_there_twice_in_a_frame_and_no_detection_is_lost(combine, max_tracks, missed):
+    detections, _ = walkers(n=6, missed=missed, seed=3)
+    rng = np.random.default_rng(0)
+
+    def chaos(query, memory, pairs):
+        return rng.normal(size=len(pairs))
+
+    tracks = Tracker(dict(combine=combine, max_tracks=max_tracks, gate=50))(chaos, detections)  # Tracks checks the ids
+    assert len(tracks) == len(detections)
+    assert tracks.detections is detections
+    if max_tracks is None:
+        assert (tracks.track >= 0).all()
+    else:
+        assert len(tracks.ids) == max_tracks
+
+
+@pytest.mark.parametrize("cuts", [[1], [7, 8, 20], list(range(1, 30))])
+def test_the_result_does_not_depend_on_how_the_video_is_cut_into_chunks(cuts):
+    detections, _ = walkers(missed=0.2)
+    whole = Tracker()(by_distance, detections)
+    tracker = Tracker(persistent_tracking=True)
+    parts = []
+    for start, stop in zip([0, *cuts], [*cuts, 30], strict=True):
+        parts.append(tracker(by_distance, detections.take(detections.rows(start, stop))))
+    assert np.array_equal(np.concatenate([p.track for p in parts]), whole.track)
+    assert np.array_equal(np.concatenate([p.confidence for p in parts]), whole.confidence, equal_nan=True)
+
+
+def test_without_persistent_tracking_each_call_is_a_video_of_its_own():
+    detections, _ = walkers(n_frames=3)
+    tracker = Tracker()
+    assert np.array_equal(tracker(by_distance, detections).track, tracker(by_distance, detections).track)
+    tracker.persistent_tracking = True
+    tracker.reset()
+    first = tracker(by_distance, detections.take(detections.rows(0, 1))).track
+    later = tracker(by_distance, detections.take(detections.rows(1, 2))).track
+    assert sorted(first) == sorted(later)
+
+
+def test_max_tracks_is_a_true_cap_and_lost_ids_are_bound_again():
+    # The second animal vanishes and comes back far away, where no gate would look for it.
+    seen = points([(0, 0), (100, 0)], [(0, 0), (100, 0)], [(0, 0)], [(0, 0), (400, 300)])
+    assert Tracker()(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 2]
+    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 1]
+
+
+def test_with_max_tracks_the_surest_detections_get_the_ids_and_the_others_stay_untracked():
+    seen = points([(0, 0), (50, 0), (100, 0)], [(0, 0), (50, 0), (100, 0)], score=[0.9, 0.1, 0.8, 0.9, 0.1, 0.8])
+    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, -1, 1, 0, -1, 1]
+
+
+def test_the_memory_of_a_known_number_of_animals_has_no_end():
+    seen = points([(0, 0), (50, 0)], *[[]] * 200, [(0, 0), (50, 0)])
+    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, 1, 0, 1]
+
+
+def test_a_low_score_starts_no_track_but_may_continue_one():
+    seen = points([(0, 0), (99, 0)], [(0, 0), (99, 0)], score=[0.9, 0.2, 0.2, 0.2])
+    assert Tracker(dict(min_score=0.5))(by_distance, seen).track.tolist() == [0, -1, 0, -1]
+
+
+def test_a_detection_without_a_place_stays_untracked_and_in_the_table():
+    box = np.array([[0, 0, 9, 9], [np.nan] * 4, [0, 0, 9, 9]])
+    seen = Detections(frame=[0, 0, 1], box=box)
+    assert Tracker()(by_distance, seen).track.tolist() == [0, -1, 0]
+
+
+def test_points_are_tracked_without_a_size_being_given():
+    detections, who = walkers()
+    centre = detections.centre
+    bare = Detections(frame=detections.frame, box=np.concatenate([centre, centre], axis=1))
+    assert same_tracks(Tracker()(by_distance, bare).track, who)
+
+
+def test_nothing_in_nothing_out():
+    tracks = Tracker()(by_distance, Detections.empty())
+    assert len(tracks) == 0 and len(tracks.ids) == 0
+
+
+def test_videos_may_start_late_and_have_empty_frames():
+    late = points(*[[]] * 7, [(0, 0)], [], [(1, 0)])
+    assert Tracker()(by_distance, late).track.tolist() == [0, 0]
+
+
+def test_a_link_carries_its_probability_and_a_start_none():
+    seen = points([(0, 0)], [(0, 0)], [(10, 0)])
+    tracks = Tracker(dict(memory=1))(by_distance, seen)
+    assert np.isnan(tracks.confidence[0])
+    assert tracks.confidence[1:] == pytest.approx([1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-2))])
+
+
+def test_a_threshold_refuses_less_likely_links():
+    seen = points([(0, 0)], [(10, 0)])  # a logit of 2: 0.88
+    assert Tracker(dict(threshold=0.8))(by_distance, seen).track.tolist() == [0, 0]
+    assert Tracker(dict(threshold=0.9))(by_distance, seen).track.tolist() == [0, 1]
+
+
+def test_the_mean_over_sightings_keeps_its_meaning_and_the_sum_does_not():
+    seen = points([(0, 0)], [(0, 0)], [(0, 0)], [(28, 0)])  # 2.8 sizes away from every sighting: a logit of 0.2 each
+
+    def track(combine):
+        return Tracker(dict(combine=combine, threshold=0.7))(by_distance, seen).track.tolist()
+
+    assert track("mean") == [0, 0, 0, 1]
+    assert track("sum") == [0, 0, 0, 0]
+
+
+def test_ground_truth_cannot_reach_the_score():
+    fields = set(Sightings.of(points([(0, 0)])).columns())
+    assert fields.isdisjoint({"track", "identity", "extra", "is_user", "label"})
+
+
+def test_the_same_detections_give_the_same_tracks_and_are_not_changed():
+    detections, _ = walkers(missed=0.2)
+    before = {name: column.copy() for name, column in detections.columns().items()}
+    first, second = Tracker()(by_distance, detections), Tracker()(by_distance, detections)
+    assert np.array_equal(first.track, second.track)
+    assert all(np.array_equal(before[name], column) for name, column in detections.columns().items())
+
+
+def test_an_unknown_option_is_refused_with_a_guess():
+    with pytest.raises(ConfigError, match="unknown option 'max_trakcs': did you mean 'max_tracks'"):
+        Tracker(dict(max_trakcs=3))
+    with pytest.raises(ConfigError, match="'max_tracks' is 0"):
+        TrackerConfig.of(dict(max_tracks=0))
