@@ -106,7 +106,7 @@ def iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
 
 
 def clip(box: NDArray[np.floating], shape: tuple[int, ...]) -> Floats:
-    """The part of each box inside an image of ``shape`` (Y, X) or volume (Z, Y, X), as numpy's shape tuples are ordered."""
+    """The part of each box inside an image of ``shape`` (Y, X) or a volume (Z, Y, X), as numpy orders shapes."""
     limit = np.asarray(shape[::-1], dtype=np.float64)
     lower, upper = corners(box)
     return np.concatenate([np.clip(lower, 0, limit), np.clip(upper, 0, limit)], axis=-1)

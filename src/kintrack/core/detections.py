@@ -68,7 +68,7 @@ class Detections:
     """Every detection of one video, one row each, sorted by frame.
 
     A row's index is the detection's only name. A column is there for the whole table or is None; an empty table has
-    zero rows of the right shape. Missing values are nan. The arrays are read-only views: the caller's own stay writable.
+    zero rows of the right shape. Missing values are nan. The arrays are read-only views: the caller's stay writable.
 
     Args:
         frame: (N,) int32, 0-based, never decreasing.
@@ -100,23 +100,17 @@ class Detections:
         for name, dtype in _COLUMNS.items():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _frozen(value, dtype))
+                object.__setattr__(self, name, _frozen(value, dtype, name))
         object.__setattr__(self, "extra", {name: _frozen(value) for name, value in self.extra.items()})
         self._check()
 
     def _check(self) -> None:
-        n = len(self.frame) if self.frame.ndim == 1 else -1
-        if n < 0:
+        if self.frame.ndim != 1:
             raise InputError(f"frame has shape {self.frame.shape}; wanted one number for each detection, (N,)")
         if self.box.ndim != 2 or self.box.shape[1] not in (4, 6):
             raise InputError(f"box has shape {self.box.shape}; wanted (N, 4) as x0 y0 x1 y1, or (N, 6) in 3-D")
-        for name, column in self.columns().items():
-            if len(column) != n:
-                raise InputError(f"column {name!r} has {len(column)} rows but frame has {n}; give every column one row for each detection")
-        if self.keypoints is not None and (self.keypoints.ndim != 3 or self.keypoints.shape[2] != self.ndim):
-            raise InputError(f"keypoints have shape {self.keypoints.shape}; wanted (N, K, {self.ndim})")
-        if self.skeleton is not None and self.keypoints is not None and len(self.skeleton.names) != self.keypoints.shape[1]:
-            raise InputError(f"the skeleton names {len(self.skeleton.names)} keypoints but the table holds {self.keypoints.shape[1]}")
+        self._check_shapes()
+        n = len(self)
         if n and (np.diff(self.frame) < 0).any():
             first = int(np.flatnonzero(np.diff(self.frame) < 0)[0])
             raise InputError(
@@ -126,6 +120,25 @@ class Detections:
         if n and self.frame[0] < 0:
             raise InputError(f"frame {self.frame[0]} is negative; frames count from 0")
 
+    def _check_shapes(self) -> None:
+        for name, column in self.columns().items():
+            _check_length(name, column, len(self))
+            if name in ("score", "label", "area", "is_user") and column.ndim != 1:
+                raise InputError(f"{name} has shape {column.shape}; wanted one value for each detection, (N,)")
+        if self.keypoints is None:
+            if self.keypoint_score is not None:
+                raise InputError("keypoint_score was given without keypoints; give both or neither")
+            return
+        if self.keypoints.ndim != 3 or self.keypoints.shape[2] != self.ndim:
+            raise InputError(f"keypoints have shape {self.keypoints.shape}; wanted (N, K, {self.ndim})")
+        k = self.keypoints.shape[1]
+        if self.keypoint_score is not None and self.keypoint_score.shape != (len(self), k):
+            raise InputError(
+                f"keypoint_score has shape {self.keypoint_score.shape}; wanted {(len(self), k)}, as keypoints have"
+            )
+        if self.skeleton is not None and len(self.skeleton.names) != k:
+            raise InputError(f"the skeleton names {len(self.skeleton.names)} keypoints but the table holds {k}")
+
     @classmethod
     def of(cls, frame: ArrayLike, box: ArrayLike, **columns: Any) -> Self:
         """A table from columns in any order of frames. Rows of one frame keep their order.
@@ -133,13 +146,19 @@ class Detections:
         >>> Detections.of([1, 0], [[0, 0, 2, 2], [4, 4, 6, 6]]).frame
         array([0, 1], dtype=int32)
         """
-        frame = np.asarray(frame)
+        frame, box = np.asarray(frame), np.asarray(box, dtype=np.float64)
+        if frame.ndim != 1:
+            raise InputError(f"frame has shape {frame.shape}; wanted one number for each detection, (N,)")
+        box = box if box.size or (box.ndim == 2 and box.shape[1]) else np.zeros((0, 4))
         order = np.argsort(frame, kind="stable")
-        box = np.asarray(box, dtype=np.float64).reshape(len(frame), -1) if len(frame) else np.asarray(box, dtype=np.float64)
-        box = box if box.ndim == 2 and box.shape[1] else np.zeros((0, 4))
-        extra = {name: np.asarray(value)[order] for name, value in columns.pop("extra", {}).items()}
-        rows = {k: np.asarray(v)[order] if k in _COLUMNS and v is not None else v for k, v in columns.items()}
-        return cls(frame=frame[order], box=box[order], extra=extra, **rows)
+
+        def sort(name: str, column: ArrayLike) -> NDArray[Any]:
+            _check_length(name, column, len(order))
+            return np.asarray(np.asarray(column)[order])
+
+        extra = {name: sort(f"extra.{name}", value) for name, value in columns.pop("extra", {}).items()}
+        rows: dict[str, Any] = {k: sort(k, v) if k in _COLUMNS and v is not None else v for k, v in columns.items()}
+        return cls(frame=frame[order], box=sort("box", box), extra=extra, **rows)
 
     @classmethod
     def empty(cls, ndim: int = 2) -> Self:
@@ -172,7 +191,7 @@ class Detections:
     @property
     def ndim(self) -> int:
         """2 or 3."""
-        return self.box.shape[1] // 2
+        return int(self.box.shape[1]) // 2
 
     @property
     def n_frames(self) -> int:
@@ -186,10 +205,10 @@ class Detections:
         middle = boxes.centre(self.box)
         if self.keypoints is None or not len(self):
             return middle
-        seen = ~np.isnan(self.keypoints).any(axis=2)
+        seen = ~np.asarray(np.isnan(self.keypoints).any(axis=2))
         total = np.where(seen[..., None], self.keypoints, 0.0).sum(axis=1)
         mean = total / np.maximum(seen.sum(axis=1), 1)[:, None]
-        return np.where(seen.any(axis=1)[:, None], mean, middle)
+        return np.where(np.asarray(seen.any(axis=1))[:, None], mean, middle)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns that are there, by name; the user's own as ``extra.NAME``."""
@@ -203,7 +222,9 @@ class Detections:
 
     def take(self, rows: slice | Sequence[int] | Ints | Bools) -> Self:
         """The given rows of every column. The rows must stay sorted by frame."""
-        picked = {name: getattr(self, name)[rows] for name in _COLUMNS if getattr(self, name) is not None}
+        picked: dict[str, Any] = {
+            name: getattr(self, name)[rows] for name in _COLUMNS if getattr(self, name) is not None
+        }
         return dataclasses.replace(self, extra={k: v[rows] for k, v in self.extra.items()}, **picked)
 
     def with_columns(self, **columns: Any) -> Self:
@@ -217,17 +238,39 @@ class Detections:
             return cls.empty()
         first = tables[0]
         for table in tables[1:]:
-            if table.columns().keys() != first.columns().keys():
-                odd = sorted(table.columns().keys() ^ first.columns().keys())
-                raise InputError(f"tables with different columns cannot be joined: {', '.join(odd)} only in one of them")
+            if odd := sorted(table.columns().keys() ^ first.columns().keys()):
+                raise InputError(
+                    f"tables with different columns cannot be joined: {', '.join(odd)} only in one of them"
+                )
+            for name, column in table.columns().items():
+                if column.shape[1:] != (wanted := first.columns()[name].shape[1:]):
+                    raise InputError(
+                        f"tables cannot be joined: a row of {name} has shape {column.shape[1:]} in one, "
+                        f"{wanted} in another"
+                    )
         order = np.argsort(np.concatenate([t.frame for t in tables]), kind="stable")
-        joined = {n: np.concatenate([getattr(t, n) for t in tables])[order] for n in _COLUMNS if getattr(first, n) is not None}
+        joined: dict[str, Any] = {
+            n: np.concatenate([getattr(t, n) for t in tables])[order] for n in _COLUMNS if getattr(first, n) is not None
+        }
         extra = {n: np.concatenate([t.extra[n] for t in tables])[order] for n in first.extra}
         return dataclasses.replace(first, extra=extra, **joined)
 
 
-def _frozen(value: Any, dtype: Any = None) -> NDArray[Any]:
+def _check_length(name: str, column: ArrayLike, n: int) -> None:
+    shape = np.shape(column)
+    if shape[:1] != (n,):
+        found = f"{shape[0]} rows" if shape else "a single value"
+        raise InputError(f"column {name!r} has {found} but frame has {n}; give every column one row for each detection")
+
+
+def _frozen(value: Any, dtype: Any = None, name: str = "") -> NDArray[Any]:
     """A read-only view of the value: the caller's own array stays as writable as it was."""
-    array = np.asarray(value, dtype=dtype).view()
+    given = np.asarray(value)
+    with np.errstate(invalid="ignore"):  # nan as a whole number, which is refused below
+        array = np.asarray(given, dtype=dtype).view()
+    if array.dtype.kind == "i" and (lost := given != array).any():
+        raise InputError(
+            f"column {name!r} holds {given[lost][0]}, which is no {array.dtype} number; wanted whole numbers"
+        )
     array.flags.writeable = False
     return array

@@ -36,8 +36,10 @@ class Tracks:
     confidence: Floats | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "track", _frozen(self.track, np.int64))
-        object.__setattr__(self, "parent", _frozen(np.asarray(self.parent, np.int64).reshape(-1, 2)))
+        object.__setattr__(self, "track", _frozen(self.track, np.int64, "track"))
+        parent = np.asarray(self.parent)
+        object.__setattr__(self, "parent", _frozen(parent if parent.size else np.zeros((0, 2)), np.int64, "parent"))
+        object.__setattr__(self, "names", dict(self.names))
         if self.confidence is not None:
             object.__setattr__(self, "confidence", _frozen(self.confidence, np.float64))
         self._check_rows()
@@ -46,9 +48,17 @@ class Tracks:
     def _check_rows(self) -> None:
         n = len(self.detections)
         if self.track.shape != (n,):
-            raise InputError(f"track has shape {self.track.shape} but there are {n} detections; give one id a row, -1 for untracked")
+            raise InputError(
+                f"track has shape {self.track.shape} but there are {n} detections; give one id a row, -1 for untracked"
+            )
         if self.confidence is not None and self.confidence.shape != (n,):
-            raise InputError(f"confidence has shape {self.confidence.shape} but there are {n} detections")
+            raise InputError(
+                f"confidence has shape {self.confidence.shape} but there are {n} detections; give one a row"
+            )
+        if self.confidence is not None and ((self.confidence < 0) | (self.confidence > 1)).any():
+            raise InputError(
+                "confidence is a probability; wanted numbers between 0 and 1, or nan where nothing was decided"
+            )
         if n and self.track.min() < UNTRACKED:
             raise InputError(f"track id {self.track.min()} is negative; ids count from 0, and -1 means untracked")
         order = np.lexsort((self.detections.frame, self.track))
@@ -62,12 +72,16 @@ class Tracks:
             )
 
     def _check_parents(self) -> None:
+        if self.parent.ndim != 2 or self.parent.shape[1] != 2:
+            raise InputError(f"parent has shape {self.parent.shape}; wanted (P, 2), rows of child and parent")
         if not len(self.parent):
             return
         child = self.parent[:, 0]
         if len(np.unique(child)) < len(child):
             ids, count = np.unique(child, return_counts=True)
-            raise InputError(f"track {ids[count > 1][0]} has several parents; a track comes from one (merges cannot be told)")
+            raise InputError(
+                f"track {ids[count > 1][0]} has several parents; a track comes from one (merges cannot be told)"
+            )
         spans = self.spans()
         for c, p in self.parent.tolist():
             for which, known in (("child", c), ("parent", p)):
@@ -92,21 +106,28 @@ class Tracks:
         that parent. Rows without links are tracks of one. Raises where two links lead to one row (a merge) or where a
         link does not lead forward in time.
         """
-        pairs = np.asarray(links, dtype=np.int64).reshape(-1, 2)
+        pairs = np.asarray(links, dtype=np.int64)
+        pairs = pairs if pairs.size else np.zeros((0, 2), np.int64)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise InputError(f"links have shape {pairs.shape}; wanted (E, 2), pairs of rows")
         source, target = pairs[:, 0], pairs[:, 1]
         n = len(detections)
         if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
-            raise InputError(f"a link names row {pairs.max() if pairs.max() >= n else pairs.min()}, but the table has rows 0..{n - 1}")
+            odd = pairs.max() if pairs.max() >= n else pairs.min()
+            raise InputError(f"a link names row {odd}, but the table has {n} rows, counted from 0")
         merged = np.flatnonzero(np.bincount(target, minlength=n) > 1)
         if len(merged):
             raise InputError(
-                f"row {merged[0]} (frame {detections.frame[merged[0]]}) has several predecessors; tracks may divide but not merge: "
-                "keep one of its links"
+                f"row {merged[0]} (frame {detections.frame[merged[0]]}) has several predecessors; tracks may divide "
+                "but not merge: keep one of its links"
             )
         back = np.flatnonzero(detections.frame[source] >= detections.frame[target])
         if len(back):
             s, t = pairs[back[0]]
-            raise InputError(f"link {s} -> {t} leads from frame {detections.frame[s]} to {detections.frame[t]}; links lead forward in time")
+            raise InputError(
+                f"link {s} -> {t} leads from frame {detections.frame[s]} to {detections.frame[t]}; links lead forward "
+                "in time"
+            )
         before = np.full(n, -1)
         before[target] = source
         divides = np.bincount(source, minlength=n) > 1
@@ -154,13 +175,14 @@ class Tracks:
         }
 
     def links(self) -> Ints:
-        """(E, 2) pairs of rows, earlier then later, within tracks and across divisions, in the order of the later row."""
+        """(E, 2) pairs of rows, earlier then later, within tracks and from parent to child, sorted by the later row."""
         order = np.argsort(self.track, kind="stable")
         track = self.track[order]
         same = (np.diff(track) == 0) & (track[1:] >= 0)
         pairs = np.stack([order[:-1][same], order[1:][same]], axis=1) if len(order) else np.zeros((0, 2), np.int64)
         if len(self.parent):
-            first, last = {}, {}
+            first: dict[int, int] = {}
+            last: dict[int, int] = {}
             for row in range(len(track)):
                 last[int(track[row])] = int(order[row])
                 first.setdefault(int(track[row]), int(order[row]))
