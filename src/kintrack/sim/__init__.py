@@ -1,19 +1,24 @@
 """Worlds with known truth: simulated, observed by a fallible detector, and drawn to pixels when asked."""
 
 from kintrack.sim.observe import NoiseConfig, Observation, observe, random_noise
-from kintrack.sim.scene import Scene, simulate, stage
+from kintrack.sim.render import AppearanceConfig, DrawnVideo, draw
+from kintrack.sim.scene import Scene, scene_of, simulate, stage
 from kintrack.sim.worlds import PRESETS, WorldConfig, find_world, random_world
 
 __all__ = [
     "PRESETS",
+    "AppearanceConfig",
+    "DrawnVideo",
     "NoiseConfig",
     "Observation",
     "Scene",
     "WorldConfig",
+    "draw",
     "find_world",
     "observe",
     "random_noise",
     "random_world",
+    "scene_of",
     "simulate",
     "stage",
 ]

@@ -47,18 +47,24 @@ def ellipses(centre: Floats, length: Floats, width: Floats, heading: Floats) -> 
     return Shapes(from_centre(centre, 2 * half), area=np.pi * a * b)
 
 
-def chains(centre: Floats, length: Floats, width: Floats, headings: Floats) -> Shapes:
-    """Spines of K keypoints, head first, with a left and a right one beside the middle; the box is around all.
+def spines(centre: Floats, length: Floats, headings: Floats) -> Floats:
+    """(N, K, 2) points from head to tail, evenly spaced and with their mean in the centre.
 
     Args:
         centre: (N, 2) the middle of the body.
         length: (N,) from head to tail when straight.
-        width: (N,) from the left to the right keypoint.
         headings: (N, K - 1) of the segments, head first.
     """
     segment = along(headings) * (length / headings.shape[1])[:, None, None]
     spine = np.concatenate([np.zeros_like(segment[:, :1]), -np.cumsum(segment, axis=1)], axis=1)
-    spine += (centre - spine.mean(axis=1))[:, None]
+    return np.asarray(spine + (centre - spine.mean(axis=1))[:, None], np.float64)
+
+
+def chains(spine: Floats, width: Floats, headings: Floats) -> Shapes:
+    """Bodies of keypoints: the spine (N, K, 2), head first, with a left and a right point beside its middle.
+
+    The box is around all of them. `width` (N,) is from the left to the right point.
+    """
     middle = spine[:, spine.shape[1] // 2]
     aside = along(headings[:, headings.shape[1] // 2] + np.pi / 2) * (width / 2)[:, None]
     keypoints = np.concatenate([spine, (middle - aside)[:, None], (middle + aside)[:, None]], axis=1)

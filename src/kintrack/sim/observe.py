@@ -27,29 +27,29 @@ Bools = NDArray[np.bool_]
 class NoiseConfig(Config):
     """How a detector errs. Shares are of the true detections."""
 
-    miss: float = Field(0.0, ge=0, le=1)
+    miss: float = Field(default=0.0, ge=0, le=1)
     """Share missed singly, each by itself."""
-    burst: float = Field(0.0, ge=0, lt=1)
+    burst: float = Field(default=0.0, ge=0, lt=1)
     """Share missed in bursts, several frames of one individual in a row."""
     burst_length: tuple[int, int] = (2, 25)
     """Least and greatest length of a burst, in frames."""
-    occlusion: float | None = Field(None, gt=0, le=1)
+    occlusion: float | None = Field(default=None, gt=0, le=1)
     """Share of its box above which a body that lies behind one nearer body is missed; None: never."""
-    jitter: float = Field(0.0, ge=0)
+    jitter: float = Field(default=0.0, ge=0)
     """Standard deviation of a box's middle and of keypoints, in x and in y, in sizes of the object."""
-    scale_jitter: float = Field(0.0, ge=0)
+    scale_jitter: float = Field(default=0.0, ge=0)
     """Standard deviation of a box's width and height, in their logarithm."""
-    rescale: float = Field(1.0, gt=0)
+    rescale: float = Field(default=1.0, gt=0)
     """What all boxes are larger by than the truth: detectors and annotators have their habits."""
-    keypoint_miss: float = Field(0.0, ge=0, lt=1)
+    keypoint_miss: float = Field(default=0.0, ge=0, lt=1)
     """Share of the keypoints that are missed; a detection keeps at least one."""
-    false_rate: float = Field(0.0, ge=0)
+    false_rate: float = Field(default=0.0, ge=0)
     """False detections, as a share of the true ones."""
-    false_near: float = Field(0.5, ge=0, le=1)
+    false_near: float = Field(default=0.5, ge=0, le=1)
     """Share of the false detections that lie on or beside a true one; the others are anywhere."""
-    false_length: float = Field(1.0, ge=1)
+    false_length: float = Field(default=1.0, ge=1)
     """Frames for which a false detection stays, on average."""
-    point_size: float | None = Field(None, gt=0)
+    point_size: float | None = Field(default=None, gt=0)
     """Size in pixels of an object given as a point; None: a quarter of the median distance to the nearest neighbour."""
 
     @pydantic.model_validator(mode="after")
@@ -124,8 +124,7 @@ def covered_share(truth: Tracks) -> Floats:
         for some in np.array_split(rows, max(1, rows.size * n // 200_000)):
             shared = boxes.intersection(box[some][:, :, None], box[some][:, None, :])
             shared *= near[some][:, None, :] > near[some][:, :, None]
-            share = shared.max(axis=2) / np.maximum(area[some], 1e-9)
-            covered[some] = np.nan_to_num(share)
+            covered[some] = np.nan_to_num(shared).max(axis=2) / np.maximum(np.nan_to_num(area[some]), 1e-9)
     return covered
 
 
@@ -208,8 +207,9 @@ def _jittered_keypoints(rows: Detections, size: Floats, scale: Floats, noise: No
 
 def _false(source: Detections, size: Floats, n_frames: int, noise: NoiseConfig, rng: Generator) -> Detections:
     """Detections of nothing: each takes its form from a true one, and lies near it or anywhere."""
-    n = int(rng.poisson(noise.false_rate * len(source) / noise.false_length)) if len(source) else 0
-    model = rng.integers(0, len(source), n) if n else np.zeros(0, np.int64)
+    models = np.flatnonzero(np.isfinite(source.box).all(axis=1))
+    n = int(rng.poisson(noise.false_rate * len(models) / noise.false_length))
+    model = rng.choice(models, n) if n else np.zeros(0, np.int64)
     near = rng.random(n) < noise.false_near
     lower, upper = _extent(source)
     centre = source.centre[model]
@@ -226,7 +226,7 @@ def _false(source: Detections, size: Floats, n_frames: int, noise: NoiseConfig, 
     rows, moved = model[which], shift[which]
     form = replace(
         source,
-        frame=frame,
+        frame=frame.astype(np.int32),
         box=source.box[rows] + np.tile(moved, 2),
         area=None if source.area is None else source.area[rows],
         keypoints=None if source.keypoints is None else source.keypoints[rows] + moved[:, None],

@@ -8,7 +8,7 @@ frame is looked at, to the last bit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kintrack.core import boxes
 from kintrack.core.detections import Detections, VideoInfo
 from kintrack.core.tracks import Tracks
-from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, turn_after
+from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, spines, turn_after
 from kintrack.sim.motion import FAMILIES, Arena, Crowd, generator, smooth_noise
 from kintrack.sim.worlds import WorldConfig, find_world
 
@@ -30,12 +30,14 @@ Bools = NDArray[np.bool_]
 class Scene:
     """All that happened in a world: the truth, and how each row's body lies, for whoever draws it.
 
+    A body is P ellipses in a row, head first; most are just one.
+
     Args:
         tracks: the truth, N rows; the rows of a frame are in random order.
-        centre: (N, 2) middle of each body, which may be beyond the border of the picture.
-        length: (N,) pixels along the heading.
-        width: (N,) pixels across it.
-        heading: (N,) radians.
+        centre: (N, P, 2) middle of each ellipse, pixels; it may lie beyond the border of the picture.
+        length: (N, P) pixels along the heading.
+        width: (N, P) pixels across it.
+        heading: (N, P) radians.
         camera: (T, 2) where the camera looks, relative to where it rests, in pixels.
     """
 
@@ -45,6 +47,16 @@ class Scene:
     width: Floats
     heading: Floats
     camera: Floats
+
+
+def scene_of(tracks: Tracks, point_size: float = 6.0) -> Scene:
+    """A scene for tracks of which only boxes are known: upright ellipses that fill them, spots for points."""
+    sides = boxes.sides(tracks.detections.box)
+    sides = np.where(np.isfinite(sides) & ~(sides > 0), point_size, sides)[:, None]
+    centre = boxes.centre(tracks.detections.box)[:, None]
+    heading = np.full(centre.shape[:2], np.pi / 2)
+    camera = np.zeros((tracks.detections.n_frames, 2))
+    return Scene(tracks, centre, sides[..., 1], sides[..., 0], heading, camera)
 
 
 def simulate(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int | Generator = 0) -> Tracks:
@@ -69,7 +81,7 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     position, heading, renewed = _move(world, crowd, rng, n_steps)
     camera = smooth_noise(rng, n_steps, (1, 2), world.camera_persistence) * world.camera * world.size
     position = position - camera
-    in_view = ((position >= 0) & (position < world.arena)).all(axis=-1)
+    in_view = np.asarray(((position >= 0) & (position < world.arena)).all(axis=-1))
     episode = _episodes(in_view, renewed, world.max_absence)
     aspect = world.aspect * np.exp(world.aspect_spread * rng.standard_normal(len(crowd)))
     sides = crowd.size[:, None] * np.stack([np.sqrt(aspect), 1 / np.sqrt(aspect)], axis=1)
@@ -81,18 +93,17 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     frame, individual = frame[shuffled], individual[shuffled]
     step = frame * world.stride
     length, width = (sides[individual] * np.exp(world.wobble * change[step, individual])).T
-    headings = _lagged(world, heading, step, individual, rng)
-    middle = position[step, individual]
-    shapes = _shapes(world, middle, length, width, headings)
-    info = VideoInfo(
-        n_frames=world.n_frames, shape=(round(world.arena[1]), round(world.arena[0])), fps=world.fps / world.stride
-    )
+    bodies = _Bodies(position[step, individual], length, width, _lagged(world, heading, step, individual, rng))
+    shapes = _shapes(world, bodies)
+    info = VideoInfo(n_frames=world.n_frames, shape=world.arena[::-1], fps=world.fps / world.stride)
     detections = Detections(
         frame=frame.astype(np.int32), box=shapes.box, area=shapes.area, keypoints=shapes.keypoints, video=info,
         skeleton=chain_skeleton(world.spine) if shapes.keypoints is not None else None,
     )  # fmt: skip
-    identity = _numbered(individual, episode[step, individual], frame)
-    return Scene(Tracks(detections, identity), middle, length, width, headings[:, 0], camera[seen, 0])
+    tracks = Tracks(detections, _numbered(individual, episode[step, individual], frame))
+    visible = np.isfinite(shapes.box.sum(axis=1))  # a body bent around a corner of the picture shows no keypoint
+    centre, length, width, headings = (part[visible] for part in _parts(bodies))
+    return Scene(tracks.take(visible), centre, length, width, headings, camera[seen, 0])
 
 
 def _people(world: WorldConfig, rng: Generator) -> Crowd:
@@ -117,14 +128,15 @@ def _move(world: WorldConfig, crowd: Crowd, rng: Generator, n_steps: int) -> tup
         angle = rng.uniform(-np.pi, np.pi)
         drift = world.drift * world.size * np.array([np.cos(angle), np.sin(angle)])
         position = position + np.arange(n_steps)[:, None, None] * drift
-    rounds = crowd.arena.rounds(position)
-    renewed[1:] = (rounds[1:] != rounds[:-1]).any(axis=-1)
     if world.lifetime is not None:
         reborn = rng.random(heading.shape) < 1.0 / world.lifetime
         # Twice the extent, because a path between walls folds back after that.
         jump = rng.uniform(0.0, 2.0, position.shape) * (crowd.arena.upper - crowd.arena.lower)
         position = position + np.cumsum(reborn[..., None] * jump, axis=0)
         renewed |= reborn
+    if world.max_absence is not None:  # around the torus is a way out and in again, by another one
+        rounds = crowd.arena.rounds(position)
+        renewed[1:] |= (rounds[1:] != rounds[:-1]).any(axis=-1)
     position, flip = crowd.arena.confine(position)
     return position, np.arctan2(np.sin(heading) * flip[..., 1], np.cos(heading) * flip[..., 0]), renewed
 
@@ -149,13 +161,27 @@ def _lagged(world: WorldConfig, heading: Floats, step: Ints, individual: Ints, r
         return lying[step, individual][:, None]
     lag = 2 * np.arange(world.spine - 1)
     bent = lying[np.maximum(step[:, None] - lag, 0), individual[:, None]]
-    phase = rng.uniform(-np.pi, np.pi, heading.shape[1])[individual] + 0.3 * step
-    return np.asarray(bent + 0.15 * np.sin(phase[:, None] - 2 * np.pi * lag / max(lag[-1] + 2, 4)), np.float64)
+    phase = np.asarray(rng.uniform(-np.pi, np.pi, heading.shape[1]))[individual, None] + 0.3 * step[:, None]
+    return np.asarray(bent + 0.15 * np.sin(phase - 2 * np.pi * lag / max(2 * world.spine, 4)), np.float64)
 
 
-def _shapes(world: WorldConfig, middle: Floats, length: Floats, width: Floats, headings: Floats) -> Shapes:
+class _Bodies(NamedTuple):
+    """Where N bodies are and how they lie."""
+
+    middle: Floats
+    """(N, 2) pixels."""
+    length: Floats
+    """(N,) pixels along the heading."""
+    width: Floats
+    """(N,) pixels across it."""
+    headings: Floats
+    """(N, S) radians, of each segment, head first."""
+
+
+def _shapes(world: WorldConfig, bodies: _Bodies) -> Shapes:
     """What a detector would see of the bodies inside the picture."""
-    edge = (world.arena[1], world.arena[0])
+    middle, length, width, headings = bodies
+    edge = world.arena[::-1]
     if world.body == "point":
         return Shapes(boxes.from_centre(middle, 0.0))
     if world.body == "box":
@@ -165,11 +191,22 @@ def _shapes(world: WorldConfig, middle: Floats, length: Floats, width: Floats, h
         box = boxes.clip(whole.box, edge)
         assert whole.area is not None
         return Shapes(box, area=whole.area * boxes.area(box) / boxes.area(whole.box))
-    whole = chains(middle, length, width, headings)
-    assert whole.keypoints is not None
-    inside = ((whole.keypoints >= 0) & (whole.keypoints < world.arena)).all(axis=-1, keepdims=True)
-    keypoints = np.where(inside, whole.keypoints, np.nan)
-    return Shapes(boxes.around_points(keypoints), keypoints=keypoints)
+    keypoints = chains(spines(middle, length, headings), width, headings).keypoints
+    assert keypoints is not None
+    inside = ((keypoints >= 0) & (keypoints < world.arena)).all(axis=-1, keepdims=True)
+    visible = np.where(inside, keypoints, np.nan)
+    return Shapes(boxes.around_points(visible), keypoints=visible)
+
+
+def _parts(bodies: _Bodies) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centre (N, P, 2), length, width and heading (N, P) of the ellipses that bodies are drawn as: one a segment."""
+    middle, length, width, headings = bodies
+    n_parts = headings.shape[1]
+    if n_parts == 1:
+        return middle[:, None], length[:, None], width[:, None], headings
+    spine = spines(middle, length, headings)
+    girth = width[:, None] * (0.6 + 0.4 * np.sin(np.pi * (np.arange(n_parts) + 0.5) / n_parts))
+    return 0.5 * (spine[:, 1:] + spine[:, :-1]), length[:, None] / n_parts + 0.7 * girth, girth, headings
 
 
 def _numbered(individual: Ints, episode: Ints, frame: Ints) -> Ints:

@@ -15,59 +15,59 @@ Family = Literal["run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "f
 
 
 class WorldConfig(Config):
-    """A world. Lengths are in pixels where nothing else is said; speeds are in an individual's own size and finest frame."""
+    """A world. Lengths are in pixels where nothing else is said, speeds in individuals' own sizes per finest frame."""
 
     family: Family = "run_and_tumble"
     """How individuals move."""
-    n_individuals: int = Field(10, ge=0)
+    n_individuals: int = Field(default=10, ge=0)
     """Individuals in the arena; with open borders, those in view at a time, on average."""
-    n_frames: int = Field(300, ge=1)
+    n_frames: int = Field(default=300, ge=1)
     """Frames that are seen."""
-    stride: int = Field(1, ge=1)
+    stride: int = Field(default=1, ge=1)
     """The frame rate: every how many of the finest frames one is seen."""
-    fps: float = Field(30.0, gt=0)
+    fps: float = Field(default=30.0, gt=0)
     """Finest frames in a second."""
-    arena: tuple[float, float] = (640.0, 480.0)
+    arena: tuple[int, int] = (640, 480)
     """Width and height of what is seen."""
     border: Literal["walls", "open"] = "walls"
     """What happens at the border: individuals turn back, or they leave and others enter."""
-    outside: float = Field(0.2, gt=0)
+    outside: float = Field(default=0.2, gt=0)
     """With open borders, how far the world goes on beyond each border, as a share of the arena's side."""
-    max_absence: int | None = Field(25, ge=0)
-    """Finest frames out of view after which one that returns counts as another; None: only if it came around the world."""
-    lifetime: float | None = Field(None, gt=0)
+    max_absence: int | None = Field(default=25, ge=0)
+    """Finest frames out of view after which one that returns counts as another; None: never."""
+    lifetime: float | None = Field(default=None, gt=0)
     """Finest frames after which an individual vanishes and another appears elsewhere, on average; None: never."""
     body: Literal["point", "box", "ellipse", "articulated"] = "ellipse"
     """What is detected: points, upright boxes, boxes around rotated ellipses (with mask areas), or keypoints."""
-    size: float = Field(30.0, gt=0)
+    size: float = Field(default=30.0, gt=0)
     """Median size of an individual: the square root of length times width."""
-    size_spread: float = Field(0.1, ge=0)
+    size_spread: float = Field(default=0.1, ge=0)
     """Standard deviation of the sizes' logarithm."""
-    aspect: float = Field(2.0, gt=0)
+    aspect: float = Field(default=2.0, gt=0)
     """Median length over width; of a box, height over width."""
-    aspect_spread: float = Field(0.1, ge=0)
+    aspect_spread: float = Field(default=0.1, ge=0)
     """Standard deviation of the aspects' logarithm."""
-    wobble: float = Field(0.03, ge=0)
+    wobble: float = Field(default=0.03, ge=0)
     """Standard deviation of how length and width change in time, in their logarithm."""
-    spine: int = Field(3, ge=2)
+    spine: int = Field(default=3, ge=2)
     """Keypoints from head to tail of an articulated body; it has a left and a right one besides."""
-    speed: float = Field(0.1, ge=0)
+    speed: float = Field(default=0.1, ge=0)
     """Root mean square displacement in a finest frame, in sizes."""
-    speed_spread: float = Field(0.2, ge=0)
+    speed_spread: float = Field(default=0.2, ge=0)
     """Standard deviation of the individuals' speeds' logarithm."""
-    persistence: float = Field(20.0, gt=0)
+    persistence: float = Field(default=20.0, gt=0)
     """Finest frames for which a direction is kept."""
-    drift: float = Field(0.0, ge=0)
+    drift: float = Field(default=0.0, ge=0)
     """Displacement in a finest frame that all share, in sizes (a current, a moving camera); needs open borders."""
-    camera: float = Field(0.0, ge=0)
+    camera: float = Field(default=0.0, ge=0)
     """How far a shaky camera strays, as a standard deviation in sizes."""
-    camera_persistence: float = Field(30.0, gt=0)
+    camera_persistence: float = Field(default=30.0, gt=0)
     """Finest frames after which the camera is somewhere else."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
         if min(self.arena) <= 0:
-            raise ValueError(f"arena is {self.arena}; wanted a width and a height above 0")
+            raise ValueError(f"arena is {self.arena}; wanted a width and a height of at least 1 pixel")
         if self.drift and self.border == "walls":
             raise ValueError("drift carries everybody into a wall; set border to 'open', or drift to 0")
         return self
@@ -146,7 +146,7 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
         n_individuals=n,
         n_frames=n_frames,
         stride=int(rng.choice([1, 1, 1, 2, 3, 4, 5, 7, 10])),
-        arena=(float(side * np.sqrt(shape)), float(side / np.sqrt(shape))),
+        arena=(round(side * np.sqrt(shape)), round(side / np.sqrt(shape))),
         border="open" if is_open else "walls",
         outside=_between(rng, 0.1, 0.4),
         max_absence=int(rng.integers(0, 60)) if rng.random() < 0.8 else None,
