@@ -55,6 +55,7 @@ def test_untracked_rows_belong_to_no_track_and_have_no_links() -> None:
     tracks = worlds.missed()
     loose = np.flatnonzero(tracks.track == UNTRACKED)
     assert len(loose) == 3 and tracks.ids.tolist() == [0]
+    assert tracks.detections.frame[tracks.gaps()].tolist() == [[1, 3], [3, 5]]
     assert not np.isin(tracks.links(), loose).any()
     assert Tracks.untracked(tracks.detections).ids.tolist() == []
     assert len(Tracks.untracked(tracks.detections).links()) == 0

@@ -98,6 +98,15 @@ def test_shrinking_mixes_what_it_skips() -> None:
     np.testing.assert_allclose(apply_to_frame(stripes, shrink, shape)[4:-4, 4:-4], 0.25, atol=0.06)
 
 
+def test_only_the_axis_that_shrinks_is_smoothed() -> None:
+    checks = np.zeros((64, 64), np.float64)
+    checks[:, ::4] = 1.0
+    across, wide = fit(rescale((0.25, 1)), (64, 64))
+    np.testing.assert_allclose(apply_to_frame(checks, across, wide)[:, 4:-4], 0.25, atol=0.06)
+    down, high = fit(rescale((1, 0.25)), (64, 64))
+    np.testing.assert_allclose(apply_to_frame(checks, down, high), checks[:16])
+
+
 def test_a_turned_image_keeps_its_type_and_channels() -> None:
     turn, shape = fit(rotate(30), SHAPE)
     result = apply_to_frame(picture(3), turn, shape, fill=9)
