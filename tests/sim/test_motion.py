@@ -10,7 +10,7 @@ from kintrack.sim.motion import FAMILIES, Arena, Crowd, along, generator, smooth
 
 def crowd(n=40, side=2000.0, speed=3.0, is_open=False, persistence=20.0):
     return Crowd(
-        Arena(np.zeros((n, 2)), np.full((n, 2), side), is_open), np.full(n, speed), np.full(n, 20.0), persistence
+        Arena(np.zeros((n, 2)), np.full((n, 2), side), is_open), np.full((1, n), speed), np.full(n, 20.0), persistence
     )
 
 

@@ -62,6 +62,21 @@ def test_speed_is_in_sizes_per_frame(family, speed):
     assert np.sqrt((moved**2).mean()) / 20 == pytest.approx(speed, rel=0.12)
 
 
+def test_unsteady_individuals_are_mostly_calm_and_sometimes_very_fast():
+    world = {
+        "n_individuals": 40,
+        "n_frames": 400,
+        "arena": (4000, 4000),
+        "body": "point",
+        "size": 20,
+        "speed_spread": 0,
+    }
+    steady, unsteady = (steps(simulate(world | {"unsteadiness": spread}, 0)) for spread in (0.0, 1.0))
+    assert np.quantile(steady, 0.99) < 2 * np.median(steady)
+    assert np.quantile(unsteady, 0.99) > 6 * np.median(unsteady)
+    assert np.sqrt((unsteady**2).mean()) == pytest.approx(np.sqrt((steady**2).mean()), rel=0.25)
+
+
 def test_sizes_and_aspects_are_as_told():
     still = {"n_individuals": 400, "n_frames": 1, "body": "box", "wobble": 0, "arena": (90000, 90000)}
     tracks = simulate(still | {"size": 25, "aspect": 3.0, "size_spread": 0.2}, 0)

@@ -77,7 +77,7 @@ class Crowd:
 
     Args:
         arena: where they may be.
-        speed: (M,) root mean square displacement in a frame, pixels.
+        speed: (T, M) or (1, M) root mean square displacement in a frame, pixels.
         size: (M,) pixels; how near individuals come to each other.
         persistence: frames for which a direction is kept; what that means is each family's own.
     """
@@ -88,7 +88,7 @@ class Crowd:
     persistence: float
 
     def __len__(self) -> int:
-        return len(self.speed)
+        return int(self.speed.shape[1])
 
 
 class Paths(NamedTuple):
@@ -151,19 +151,19 @@ def run_and_tumble(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     tumbles = rng.random(shape) < 1.0 / crowd.persistence
     turn = tumbles * rng.uniform(-np.pi, np.pi, shape) + rng.standard_normal(shape) * 0.3 / np.sqrt(crowd.persistence)
     heading = _directions(rng, crowd) + np.cumsum(turn, axis=0)
-    step = along(heading) * crowd.speed[:, None]
+    step = along(heading) * crowd.speed[..., None]
     return Paths(_walk(crowd.arena.scatter(rng), step), heading)
 
 
 def ornstein_uhlenbeck(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     """Velocities that forget themselves in `persistence` frames: smooth wandering, slow and fast (cells, bees)."""
-    step = smooth_noise(rng, n_frames, (len(crowd), 2), crowd.persistence) * (crowd.speed / np.sqrt(2.0))[:, None]
+    step = smooth_noise(rng, n_frames, (len(crowd), 2), crowd.persistence) * (crowd.speed / np.sqrt(2.0))[..., None]
     return Paths(_walk(crowd.arena.scatter(rng), step), np.arctan2(step[..., 1], step[..., 0]))
 
 
 def brownian(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     """Steps that know nothing of each other (particles); the heading turns at random, apart from the motion."""
-    step = rng.standard_normal((n_frames, len(crowd), 2)) * (crowd.speed / np.sqrt(2.0))[:, None]
+    step = rng.standard_normal((n_frames, len(crowd), 2)) * (crowd.speed / np.sqrt(2.0))[..., None]
     turn = rng.standard_normal((n_frames, len(crowd))) / np.sqrt(crowd.persistence)
     return Paths(_walk(crowd.arena.scatter(rng), step), _directions(rng, crowd) + np.cumsum(turn, axis=0))
 
@@ -188,12 +188,12 @@ def bouts(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     return Paths(_walk(crowd.arena.scatter(rng), step), heading)
 
 
-def _one_step(crowd: Crowd, position: Floats, direction: Floats) -> tuple[Floats, Floats]:
+def _one_step(arena: Arena, position: Floats, direction: Floats, speed: Floats) -> tuple[Floats, Floats]:
     """Everyone a step further along its direction (M, 2), turned back at walls. On a torus positions run on."""
-    position = position + direction * crowd.speed[:, None]
-    if crowd.arena.is_open:
+    position = position + direction * speed[:, None]
+    if arena.is_open:
         return position, direction
-    position, flip = crowd.arena.confine(position)
+    position, flip = arena.confine(position)
     return position, direction * flip
 
 
@@ -212,6 +212,7 @@ def flock(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     position, direction = crowd.arena.scatter(rng), along(_directions(rng, crowd))
     noise = rng.standard_normal((n_frames, n, 2)) / np.sqrt(crowd.persistence)
     places, directions = np.empty((n_frames, n, 2)), np.empty((n_frames, n, 2))
+    speed = np.broadcast_to(crowd.speed, (n_frames, n))
     for t in range(n_frames):
         places[t], directions[t] = position, direction
         dx, dy = crowd.arena.offsets(position)
@@ -222,7 +223,7 @@ def flock(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
         pull = 0.05 * seen / np.maximum(weight, 1e-9) - near
         urge = np.stack([(pull * dx).sum(axis=1), (pull * dy).sum(axis=1)], axis=1)
         urge += 0.12 * _unit(seen @ direction) + noise[t]
-        position, direction = _one_step(crowd, position, _unit(direction + urge))
+        position, direction = _one_step(crowd.arena, position, _unit(direction + urge), speed[t])
     return Paths(places, np.arctan2(directions[..., 1], directions[..., 0]))
 
 
@@ -243,6 +244,7 @@ def follow(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     target = along(phase) * (crowd.size * rng.uniform(0.3, 2.0, n))[:, None]
     turn = rng.standard_normal((n_frames, n)) * 0.5 / np.sqrt(crowd.persistence)
     position, heading = crowd.arena.scatter(rng), _directions(rng, crowd)
+    speed = np.broadcast_to(crowd.speed, (n_frames, n))
     places, headings, individuals = np.empty((n_frames, n, 2)), np.empty((n_frames, n)), np.arange(n)
     for t in range(n_frames):
         places[t], headings[t] = position, heading
@@ -250,7 +252,7 @@ def follow(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
         wish = np.arctan2(dy[individuals, leader[t]] + target[t, :, 1], dx[individuals, leader[t]] + target[t, :, 0])
         error = (wish - heading + np.pi) % (2 * np.pi) - np.pi
         heading = heading + np.where(alone[t], 0.0, np.clip(error, -0.2, 0.2)) + turn[t]
-        position, direction = _one_step(crowd, position, along(heading))
+        position, direction = _one_step(crowd.arena, position, along(heading), speed[t])
         heading = np.arctan2(direction[:, 1], direction[:, 0])
     return Paths(places, headings)
 
@@ -286,7 +288,10 @@ def formation(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     s = np.clip((clock[:, None] - move[:, None] - delay) / 0.6, 0.0, 1.0)[..., None]
     here, there = places[held[move, :n]], places[held[move + 1, :n]]
     calm = min(max(crowd.persistence, 5.0), 50.0)
-    sway = smooth_noise(rng, n_frames, (n, 2), calm) * (0.2 * np.sqrt(calm) * crowd.speed)[:, None]
+    sway = (
+        smooth_noise(rng, n_frames, (n, 2), calm)
+        * (0.2 * np.sqrt(calm) * np.sqrt((crowd.speed**2).mean(axis=0)))[:, None]
+    )
     position = here + (there - here) * s**2 * (3 - 2 * s) + sway
     return Paths(position, np.arctan2(there[..., 1] - here[..., 1], there[..., 0] - here[..., 0]))
 

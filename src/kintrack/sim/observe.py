@@ -117,13 +117,16 @@ def covered_share(truth: Tracks) -> Floats:
     near, area = nearness(truth.track), boxes.area(box)
     if not (area > 0).any():
         return covered
+    lower, upper = (corner.T for corner in boxes.corners(box))
     starts = np.flatnonzero(np.r_[True, np.diff(frame) != 0])
     counts = np.diff(np.r_[starts, len(frame)])
     for n in np.unique(counts[counts > 1]).tolist():  # frames with equally many rows make one dense block
         rows = starts[counts == n][:, None] + np.arange(n)
         for some in np.array_split(rows, max(1, rows.size * n // 200_000)):
-            shared = boxes.intersection(box[some][:, :, None], box[some][:, None, :])
-            shared *= near[some][:, None, :] > near[some][:, :, None]
+            shared = (near[some][:, None, :] > near[some][:, :, None]).astype(np.float64)
+            for low, high in zip(lower[:, some], upper[:, some], strict=True):
+                side = np.minimum(high[:, :, None], high[:, None, :]) - np.maximum(low[:, :, None], low[:, None, :])
+                shared *= np.maximum(side, 0.0)
             covered[some] = np.nan_to_num(shared).max(axis=2) / np.maximum(np.nan_to_num(area[some]), 1e-9)
     return covered
 

@@ -76,8 +76,8 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     """What `simulate` answers, with the bodies that are needed to draw it."""
     world = find_world(world)
     rng = generator(seed)
-    crowd = _people(world, rng)
     n_steps = world.n_frames * world.stride
+    crowd = _people(world, rng, n_steps)
     position, heading, renewed = _move(world, crowd, rng, n_steps)
     camera = smooth_noise(rng, n_steps, (1, 2), world.camera_persistence) * world.camera * world.size
     position = position - camera
@@ -106,7 +106,7 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     return Scene(tracks.take(visible), centre, length, width, headings, camera[seen, 0])
 
 
-def _people(world: WorldConfig, rng: Generator) -> Crowd:
+def _people(world: WorldConfig, rng: Generator, n_steps: int) -> Crowd:
     """Sizes, speeds and the arena of everyone, those beyond open borders included."""
     arena = np.asarray(world.arena)
     n, is_open = world.n_individuals, world.border == "open"
@@ -114,8 +114,11 @@ def _people(world: WorldConfig, rng: Generator) -> Crowd:
         n = round(n * (1 + 2 * world.outside) ** 2)
     size = world.size * np.exp(world.size_spread * rng.standard_normal(n))
     spread = world.speed_spread
-    # exp(-spread^2) keeps the crowd's mean squared speed at the config's, however unlike individuals are.
-    speed = world.speed * size * np.exp(spread * rng.standard_normal(n) - spread**2)
+    # exp(-spread^2) keeps the mean squared speed at the config's, however unlike individuals and moments are.
+    speed = world.speed * (size * np.exp(spread * rng.standard_normal(n) - spread**2))[None]
+    if world.unsteadiness:
+        mood = smooth_noise(rng, n_steps, (n,), 2 * min(world.persistence, 1e6))
+        speed = speed * np.exp(world.unsteadiness * mood - world.unsteadiness**2)
     margin = np.full((n, 2), -world.outside) * arena if is_open else np.minimum(0.5 * size[:, None], 0.49 * arena)
     return Crowd(Arena(margin, arena - margin, is_open), speed, size, world.persistence)
 

@@ -55,6 +55,8 @@ class WorldConfig(Config):
     """Root mean square displacement in a finest frame, in sizes."""
     speed_spread: float = Field(default=0.2, ge=0)
     """Standard deviation of the individuals' speeds' logarithm."""
+    unsteadiness: float = Field(default=0.0, ge=0)
+    """Standard deviation of how an individual's speed changes in time, in its logarithm: calm and sudden flight."""
     persistence: float = Field(default=20.0, gt=0)
     """Finest frames for which a direction is kept."""
     drift: float = Field(default=0.0, ge=0)
@@ -86,11 +88,11 @@ PRESETS: dict[str, WorldConfig] = {
         persistence=40,
     ),
     "bees": WorldConfig(
-        family="ornstein_uhlenbeck", n_individuals=20, arena=(900, 500), border="open", size=36, aspect=1.8,
-        body="ellipse", speed=0.15, speed_spread=0.6, persistence=15, max_absence=25,
+        family="ornstein_uhlenbeck", n_individuals=20, arena=(900, 500), border="open", size=50, aspect=1.8,
+        body="ellipse", speed=0.25, speed_spread=0.4, unsteadiness=1.0, persistence=10, max_absence=25,
     ),
     "dancers": WorldConfig(
-        family="formation", n_individuals=8, arena=(1280, 720), size=150, aspect=2.4, size_spread=0.15, body="box",
+        family="formation", n_individuals=9, arena=(1280, 720), size=180, aspect=2.4, size_spread=0.15, body="box",
         wobble=0.08, speed=0.04, camera=0.05,
     ),
     "mice": WorldConfig(
@@ -133,13 +135,13 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
     """A world for training, unlike the one before: every family, border, body, density, speed and frame rate.
 
     Numbers of individuals are drawn evenly in their logarithm from 2 to `max_individuals`, and the arena so large that
-    bodies cover between 1 % and 40 % of it, which settles how near neighbours are in sizes.
+    bodies cover from 1 % to all of it, which settles how near neighbours are in sizes.
     """
     family = str(rng.choice(get_args(Family)))
     n = int(np.exp(rng.uniform(np.log(2), np.log(max_individuals + 1))))
     body = str(rng.choice(["box", "ellipse", "articulated", "point"], p=[0.4, 0.3, 0.2, 0.1]))
-    size, coverage, shape = _between(rng, 6, 80), _between(rng, 0.01, 0.4), _between(rng, 0.6, 1.7)
-    side = size * np.sqrt(max(n / coverage, 9.0))
+    size, coverage, shape = _between(rng, 6, 80), _between(rng, 0.01, 1.0), _between(rng, 0.6, 1.7)
+    side = size * np.sqrt(max(n / coverage, 6.0))
     is_open = family != "formation" and rng.random() < 0.5
     return WorldConfig(
         family=family,  # type: ignore[arg-type]  # one of the literal's own values
@@ -160,6 +162,7 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
         spine=int(rng.integers(2, 10)),
         speed=_between(rng, 0.01, 0.4),
         speed_spread=_between(rng, 0.05, 0.8),
+        unsteadiness=_between(rng, 0.1, 1.2) if rng.random() < 0.5 else 0.0,
         persistence=_between(rng, 3, 100),
         drift=_between(rng, 0.01, 0.2) if is_open and rng.random() < 0.3 else 0.0,
         camera=_between(rng, 0.05, 0.5) if rng.random() < 0.25 else 0.0,
