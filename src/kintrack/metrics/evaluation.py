@@ -87,6 +87,8 @@ class Evaluation(Mapping[str, float]):
         self.counts = counts
         self.provenance = MappingProxyType({"kintrack": __version__, **provenance})
         curves: dict[str, Floats] = {name: getattr(hota, name)(counts.hota) for name in _BY_ALPHA}
+        for curve in curves.values():
+            curve.flags.writeable = False
         self.by_alpha = MappingProxyType(curves)
         found = {name: float(curve.mean()) for name, curve in curves.items()}
         found |= {"hota_0": float(curves["hota"][0]), "loca_0": float(curves["loca"][0])}

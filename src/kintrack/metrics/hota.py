@@ -118,7 +118,7 @@ def _alignment(candidates: Candidates) -> Floats:
 def _ratio(part: Floats, whole: Floats | float) -> Floats:
     """part / whole at each alpha, nan where whole is 0."""
     whole = np.broadcast_to(np.asarray(whole, dtype=np.float64), part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0), dtype=np.float64)
 
 
 def _over_matches(c: HotaCounts, part: Floats, otherwise: float) -> Floats:

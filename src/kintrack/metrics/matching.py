@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree as KDTree
 
 from kintrack.core import boxes
 from kintrack.core.detections import Bools, Detections, Floats, Ints
@@ -33,7 +34,7 @@ _SAME_BOX = 0.01
 """Pixels by which the corners of one detection may differ between two tables: text files round."""
 
 _PAIRS_AT_ONCE = 1_000_000
-"""Pairs compared at a time: bounds memory on long or crowded videos."""
+"""Pairs looked at together, at worst: bounds memory on long or crowded videos."""
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,23 @@ def find_candidates(truth: Tracks, prediction: Tracks, matcher: Matcher) -> Cand
         AlignmentError: where detections are to be the same and none is.
     """
     a, b = truth.detections, prediction.detections
-    if len(a) and len(b) and a.ndim != b.ndim:
+    if not len(a) or not len(b):
+        i, j, similarity = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    elif a.ndim != b.ndim:
         raise InputError(f"truth is {a.ndim}-D but the prediction is {b.ndim}-D; give both in the same dimensions")
-    if len(a) and len(b):
-        similarity = {"iou": _by_iou, "centre": _by_centre, "rows": _by_rows}[matcher.kind](a, b, matcher)
-        parts = [(i, j, s) for i, j in _rows_of_same_frame(a.frame, b.frame) for s in (similarity(i, j),)]
+    elif matcher.kind == "rows" and _same_table(a, b):
+        i = j = np.arange(len(a))
+        similarity = np.ones(len(a))
     else:
-        parts = []
-    kept = [(i[s > 0], j[s > 0], s[s > 0]) for i, j, s in parts] or [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
-    i, j, s = (np.concatenate(column) for column in zip(*kept, strict=True))
+        i, j, similarity = _pairs(
+            a, b, {"iou": _by_iou, "centre": _by_centre, "rows": _by_rows}[matcher.kind](a, b, matcher)
+        )
     if matcher.kind == "rows" and len(a) and len(b) and not len(i):
         raise AlignmentError(
             f"truth ({len(a)} rows) and prediction ({len(b)} rows) have no detection in common; match='rows' is for a "
             "tracker that was given the truth's own detections: use match='iou' or match='centre'"
         )
-    return Candidates(i, j, s, a.frame, b.frame, _numbered(truth.track), _numbered(prediction.track))
+    return Candidates(i, j, similarity, a.frame, b.frame, _numbered(truth.track), _numbered(prediction.track))
 
 
 def _numbered(track: Ints) -> Ints:
@@ -168,35 +171,79 @@ def _numbered(track: Ints) -> Ints:
     return number
 
 
-def _rows_of_same_frame(a: NDArray[np.int32], b: NDArray[np.int32]) -> Iterator[tuple[Ints, Ints]]:
-    """All pairs of a row of a and a row of b of the same frame, some at a time, ordered by a's row, then b's."""
-    first, last = np.searchsorted(b, a, "left"), np.searchsorted(b, a, "right")
-    ends = np.cumsum(last - first)
-    start = 0
-    while start < len(a):
-        done = ends[start - 1] if start else 0
-        stop = max(int(np.searchsorted(ends, done + _PAIRS_AT_ONCE, "right")), start + 1)
-        count = (last - first)[start:stop]
-        i = np.repeat(np.arange(start, stop), count)
-        j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first[start:stop], count)
-        yield i, j
-        start = stop
+@dataclass(frozen=True, eq=False)
+class _Likeness:
+    """How alike rows are, and how far apart two can be that have anything in common.
+
+    Rows whose positions differ by more than the sum of their reaches, along any axis, have similarity 0.
+    """
+
+    a_position: Floats
+    b_position: Floats
+    a_reach: Floats
+    b_reach: Floats
+    similarity: Callable[[Ints, Ints], Floats]
 
 
-Similarity = Callable[[Ints, Ints], Floats]
+def _pairs(a: Detections, b: Detections, likeness: _Likeness) -> tuple[Ints, Ints, Floats]:
+    """Pairs of rows of one frame with a similarity above 0, ordered by a's row, then b's; and the similarity."""
+    found = []
+    for rows_a, rows_b in _slices(a, b):
+        i, j = _near(a.frame[rows_a], b.frame[rows_b], rows_a, rows_b, likeness)
+        similarity = likeness.similarity(i, j)
+        some = similarity > 0
+        found.append((i[some], j[some], similarity[some]))
+    i, j, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
+    return i, j, similarity
 
 
-def _by_iou(a: Detections, b: Detections, matcher: Matcher) -> Similarity:
+def _slices(a: Detections, b: Detections) -> Iterator[tuple[slice, slice]]:
+    """Runs of frames, each of a bounded number of pairs at worst."""
+    frames, count = np.unique(a.frame, return_counts=True)
+    in_b = np.searchsorted(b.frame, frames, "right") - np.searchsorted(b.frame, frames, "left")
+    run = np.cumsum(count * in_b) // _PAIRS_AT_ONCE
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    for start, stop in zip(frames[first], [*frames[first[1:]], frames[-1] + 1], strict=True):
+        yield a.rows(start, stop), b.rows(start, stop)
+
+
+def _near(
+    a_frame: NDArray[np.int32], b_frame: NDArray[np.int32], rows_a: slice, rows_b: slice, likeness: _Likeness
+) -> tuple[Ints, Ints]:
+    """Pairs of rows of one frame that are within reach of each other; rows without a position are in none."""
+    a_position, b_position = likeness.a_position[rows_a], likeness.b_position[rows_b]
+    a_there = np.flatnonzero(np.isfinite(a_position).all(axis=1))
+    b_there = np.flatnonzero(np.isfinite(b_position).all(axis=1))
+    if not len(a_there) or not len(b_there):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    reach = 1e-6 + float(likeness.a_reach[rows_a][a_there].max() + likeness.b_reach[rows_b][b_there].max())
+    # Time as one more axis, its frames out of each other's reach: one search for all frames of the run.
+    a_place = np.column_stack([(a_frame[a_there] - a_frame[0]) * (2 * reach), a_position[a_there]])
+    b_place = np.column_stack([(b_frame[b_there] - a_frame[0]) * (2 * reach), b_position[b_there]])
+    trees = [KDTree(place, balanced_tree=False, compact_nodes=False) for place in (a_place, b_place)]
+    near = trees[0].sparse_distance_matrix(trees[1], reach, p=np.inf, output_type="ndarray")
+    i, j = a_there[near["i"]] + rows_a.start, b_there[near["j"]] + rows_b.start
+    order = np.lexsort((j, i))
+    return i[order], j[order]
+
+
+def _by_iou(a: Detections, b: Detections, matcher: Matcher) -> _Likeness:
     for name, table in (("truth", a), ("the prediction", b)):
         if not (boxes.area(table.box) > 0).any():
             raise InputError(
                 f"no box of {name} has an area (points?), so none overlaps another; "
                 "use match='centre' with distance= in pixels, or match='rows'"
             )
-    return lambda i, j: boxes.paired_iou(a.box[i], b.box[j])
+    return _Likeness(
+        boxes.centre(a.box),
+        boxes.centre(b.box),
+        boxes.sides(a.box).max(axis=1) / 2,
+        boxes.sides(b.box).max(axis=1) / 2,
+        lambda i, j: boxes.paired_iou(a.box[i], b.box[j]),
+    )
 
 
-def _by_centre(a: Detections, b: Detections, matcher: Matcher) -> Similarity:
+def _by_centre(a: Detections, b: Detections, matcher: Matcher) -> _Likeness:
     reach = np.full(len(a), matcher.distance)
     if matcher.unit == "size":
         size = boxes.size(a.box)
@@ -213,15 +260,23 @@ def _by_centre(a: Detections, b: Detections, matcher: Matcher) -> Similarity:
         apart = np.sqrt(((a_centre[i] - b_centre[j]) ** 2).sum(axis=1))
         return np.asarray(1.0 - apart / reach[i], dtype=np.float64)
 
-    return similarity
+    return _Likeness(a_centre, b_centre, reach, np.zeros(len(b)), similarity)
 
 
-def _by_rows(a: Detections, b: Detections, matcher: Matcher) -> Similarity:
-    if a is b or (
-        np.array_equal(a.frame, b.frame) and np.allclose(a.box, b.box, rtol=0, atol=_SAME_BOX, equal_nan=True)
-    ):
-        return lambda i, j: (i == j).astype(np.float64)
-    return lambda i, j: (np.abs(a.box[i] - b.box[j]).max(axis=1) <= _SAME_BOX).astype(np.float64)
+def _same_table(a: Detections, b: Detections) -> bool:
+    """Whether row for row the two hold the same detections."""
+    same_frames = np.array_equal(a.frame, b.frame)
+    return a is b or (same_frames and np.allclose(a.box, b.box, rtol=0, atol=_SAME_BOX, equal_nan=True))
+
+
+def _by_rows(a: Detections, b: Detections, matcher: Matcher) -> _Likeness:
+    return _Likeness(
+        boxes.centre(a.box),
+        boxes.centre(b.box),
+        np.full(len(a), _SAME_BOX),
+        np.zeros(len(b)),
+        lambda i, j: (np.abs(a.box[i] - b.box[j]).max(axis=1) <= _SAME_BOX).astype(np.float64),
+    )
 
 
 def set_aside(
