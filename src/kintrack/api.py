@@ -1,0 +1,401 @@
+"""The whole product, one function for each thing a person may want. The only place where the parts meet.
+
+track ── io.load ── load_model ── follow ── io.save
+train ── training.fit                         evaluate ── metrics ── results.json
+render ── viewer.Overlay ── io.write_video    demo ── sim ── all of these
+"""
+
+import csv
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from kintrack import io
+from kintrack._version import __version__
+from kintrack.config import merge
+from kintrack.core.detections import Detections
+from kintrack.core.tracks import Tracks
+from kintrack.core.video import Video
+from kintrack.errors import AlignmentError, InputError, OutputExistsError, nearest_name
+from kintrack.follow import Progress, TrackConfig, file_hash, find_model, follow, load_model, model_card, model_names
+from kintrack.io.writing import new_file
+
+if TYPE_CHECKING:
+    from kintrack.metrics import Evaluation
+    from kintrack.models import GlobalTrackingTransformer
+    from kintrack.viewer.draw import OverlayConfig
+
+_PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "sleap-io")
+
+
+def track(
+    source: str | Path | Detections,
+    output: str | Path | None = None,
+    *,
+    video: str | Path | Video | None = None,
+    model: "str | Path | GlobalTrackingTransformer | None" = None,
+    max_tracks: int | None = None,
+    format: str | None = None,
+    device: str | None = None,
+    config: TrackConfig | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Identities for the detections of one video.
+
+    What is given here goes before ``config``, that before the settings in the model's card, these before the defaults.
+    Identities that the file may hold are not looked at.
+
+    Args:
+        source: a file of detections, a CTC or MOTChallenge folder, or the detections themselves.
+        output: where the tracks are written, with the resolved config beside them; nowhere if not given.
+        video: the pixels; found by name where not given. It is opened only for a model with a visual encoder.
+        model: a name that `info` lists, the path of a checkpoint, or a model.
+        max_tracks: the true number of individuals, where known.
+        format: the output's, where its suffix does not say.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        config: a `TrackConfig`, or a mapping of its keys.
+        overwrite: replace an output that is there.
+        progress: is told how far it is.
+
+    Raises:
+        KintrackError: one of its kinds; see `kintrack.errors`.
+    """
+    given = {"model": str(model) if isinstance(model, str | Path) else None, "device": device}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    tree = merge(_as_tree(config), chosen, {"tracker": {"max_tracks": max_tracks}} if max_tracks is not None else {})
+    resolved = TrackConfig.of(tree)
+    path = None if isinstance(source, Detections) else Path(source)
+    if output is not None:
+        _check_target(Path(output), format, overwrite, path)
+    detections = source if isinstance(source, Detections) else io.load(source, identities=False).detections
+    if output is not None and (format or io.detect_format(output)) == "ctc" and detections.label is None:
+        raise InputError(
+            f"a CTC folder is made of label images, but {path or 'the detections'} has none; write .csv or .txt instead"
+        )
+    made: dict[str, Any] = {"input": None if path is None else str(path)}
+    if model is None or isinstance(model, str | Path):
+        weights = find_model(resolved.model)
+        settings = model_card(weights).get("tracker", {})
+        resolved = TrackConfig.of(merge({"tracker": settings}, tree))
+        made |= {"model": weights.stem, "model_sha256": file_hash(weights)}
+        model = load_model(weights, resolved.device)
+    with ExitStack() as stack:
+        pixels = _pixels(stack, model, video, path)
+        tracks = follow(detections, model, pixels, resolved, progress)
+    if output is not None:
+        io.save(tracks, output, format, overwrite=overwrite, source=path)
+        made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
+        _save_config(resolved.model_copy(update={"made": made}), Path(output))
+    return tracks
+
+
+def track_many(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    videos: Sequence[str | Path] | None = None,
+    format: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    model: str | Path | None = None,
+    max_tracks: int | None = None,
+    device: str | None = None,
+    config: TrackConfig | Mapping[str, Any] | None = None,
+) -> dict[Path, Tracks]:
+    """`track` for as many files as there are; what `kintrack track` calls.
+
+    A single file is written to ``output``. Several, a folder of them, or one file where ``output`` has no suffix: each
+    result is written into the folder ``output``, named after its source. Sources and videos are paired by stem. Every
+    name is checked before the first is tracked. The other arguments are those of `track`.
+
+    Returns:
+        the tracks by the path they were written to.
+    """
+    given = [Path(source) for source in sources]
+    pairs = io.find_pairs(list(given), list(videos) if videos else None)
+    output = Path(output)
+    if [path for path, _ in pairs] == given and len(given) == 1 and (output.suffix or given[0].is_dir()):
+        targets = {output: pairs[0]}
+    else:
+        targets = _targets(pairs, output, format)
+    for target, (path, _) in targets.items():
+        _check_target(target, format, overwrite, path)
+    return {
+        target: track(
+            path, target, video=video, model=model, max_tracks=max_tracks, format=format, device=device, config=config,
+            overwrite=overwrite, progress=progress,
+        )
+        for target, (path, video) in targets.items()
+    }  # fmt: skip
+
+
+def _targets(
+    pairs: Sequence[tuple[Path, Path | None]], output: Path, format: str | None
+) -> dict[Path, tuple[Path, Path | None]]:
+    """Where in the folder of results each source's is written."""
+    if output.suffix and not output.is_dir():
+        raise InputError(f"{len(pairs)} files are to be tracked, but {output} is one file; give the name of a folder")
+    targets: dict[Path, tuple[Path, Path | None]] = {}
+    for path, video in pairs:
+        target = output / _result_name(path, format)
+        if target in targets:
+            raise InputError(
+                f"{targets[target][0]} and {path} would both be written to {target}; track them one by one, each to a "
+                "name of its own"
+            )
+        targets[target] = path, video
+    return targets
+
+
+def _result_name(source: Path, format: str | None) -> str:
+    """What the result of a source is called in a folder of results."""
+    known = io.FORMATS.get(format or io.detect_format(source))
+    if known is None:
+        raise InputError(f"there is no format {format!r}: {nearest_name(str(format), io.FORMATS)}")
+    return f"{_stem(source)}{known.suffixes[0]}" if known.suffixes else f"{_stem(source)}_RES"
+
+
+def _stem(path: Path) -> str:
+    """What a sequence is called: its file's stem; its folder's name where all are called gt.txt, as MOTChallenge's."""
+    named = path.parent.parent if path.parent.name in ("det", "gt") and path.stem == path.parent.name else path
+    return named.stem if named.is_file() else named.name
+
+
+def _as_tree(config: TrackConfig | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Only what was said: a config's untouched defaults must not hide what a model's card asks for."""
+    if isinstance(config, TrackConfig):
+        return config.model_dump(exclude_unset=True)
+    tree = dict(config or {})
+    TrackConfig.of(tree)
+    return tree
+
+
+def _check_target(output: Path, format: str | None, overwrite: bool, source: Path | None) -> None:
+    """Before any work is done: is the output's format known, and may its name be taken?"""
+    if format is not None and format not in io.FORMATS:
+        raise InputError(f"there is no format {format!r}: {nearest_name(format, io.FORMATS)}")
+    if format is None:
+        io.detect_format(output)
+    if source is not None and output.exists() and output.samefile(source):
+        raise OutputExistsError(f"{output} is the input itself; give the result another name")
+    if not overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise OutputExistsError(
+            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
+        )
+
+
+def _pixels(
+    stack: ExitStack, model: "GlobalTrackingTransformer", video: str | Path | Video | None, source: Path | None
+) -> Video | None:
+    """The video, if the model looks at pixels: given, or found beside the detections."""
+    if model.visual_encoder is None:
+        return None
+    if isinstance(video, Video):
+        return video
+    found = video or (io.find_video(source) if source is not None else None)
+    if found is None:
+        raise InputError(
+            f"this model looks at pixels (its visual encoder is {model.config.encoder.kind!r}), but no video was "
+            f"given, and none that belongs to {source or 'the detections'} was found; give it with --video, or take a "
+            "model of geometry alone"
+        )
+    return stack.enter_context(io.load_video(found, grey=model.config.encoder.channels == 1))
+
+
+def _save_config(config: TrackConfig, result: Path) -> None:
+    """The resolved config, beside the result, in a form that ``--config`` takes."""
+    head = "# How this result was made. `kintrack track INPUT -o OUTPUT --config THIS_FILE` makes it again.\n"
+    with new_file(result.with_name(f"{result.name}.kintrack.yaml"), overwrite=True) as draft:
+        draft.write_text(head + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def evaluate(
+    truth: str | Path,
+    prediction: str | Path,
+    *,
+    match: Literal["iou", "centre", "rows"] = "iou",
+    threshold: float = 0.5,
+    mot_challenge: bool = False,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> "dict[str, Evaluation]":
+    """How well predictions agree with the truth, for each sequence, and as ``all`` for several of them together.
+
+    Args:
+        truth: a file or folder with annotated tracks, or a folder of several, which are paired by stem.
+        prediction: the same, of the tracker.
+        match: when a predicted row may be a true row: overlap of boxes, distance of centres, or the same rows.
+        threshold: similarity from which two rows may match.
+        mot_challenge: leave out what MOTChallenge does not score; see `kintrack.metrics.mot_challenge`.
+        output: ``.json`` (everything) or ``.csv`` (a line for each sequence).
+        overwrite: replace an output that is there.
+    """
+    from kintrack import metrics
+
+    if output is not None:
+        _check_report(Path(output), overwrite)
+    found = {}
+    for name, (true_path, predicted_path) in _sequences(Path(truth), Path(prediction)).items():
+        pair = io.load(true_path), io.load(predicted_path)
+        found[name] = metrics.mot_challenge(*pair) if mot_challenge else pair
+    each, together = metrics.evaluate_many(found, match, threshold=threshold)
+    results = each | ({"all": together} if len(each) > 1 else {})
+    if output is not None:
+        with new_file(output, overwrite) as draft:
+            draft.write_text(_report(results, Path(output).suffix), encoding="utf-8")
+    return results
+
+
+def _sequences(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
+    """The files of truth and prediction that belong together, by the name of the sequence."""
+    true, predicted = ({_stem(path): path for path, _ in io.find_pairs(given)} for given in (truth, prediction))
+    if len(true) == len(predicted) == 1:
+        return {next(iter(true)): (next(iter(true.values())), next(iter(predicted.values())))}
+    for known, wanted, what in ((predicted, true, truth), (true, predicted, prediction)):
+        lonely = sorted(wanted.keys() - known.keys())
+        if lonely:
+            raise AlignmentError(
+                f"{', '.join(lonely)} in {what}: no counterpart of that name (there are {', '.join(sorted(known))}); "
+                "truth and prediction are paired by stem: name them alike"
+            )
+    return {name: (path, predicted[name]) for name, path in true.items()}
+
+
+def _check_report(output: Path, overwrite: bool) -> None:
+    if output.suffix not in (".json", ".csv"):
+        raise InputError(f"{output} ends in {output.suffix or 'nothing'}; results are written as .json or .csv")
+    if output.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
+        )
+
+
+def _report(results: "Mapping[str, Evaluation]", suffix: str) -> str:
+    if suffix == ".json":
+        return json.dumps({name: result.to_dict() for name, result in results.items()}, indent=2)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(next(iter(results.values())))
+    writer.writerow(["sequence", *names])
+    writer.writerows([sequence, *(result[name] for name in names)] for sequence, result in results.items())
+    return text.getvalue()
+
+
+def convert(
+    source: str | Path,
+    output: str | Path,
+    *,
+    format: str | None = None,
+    source_format: str | None = None,
+    video: int | None = None,
+    overwrite: bool = False,
+) -> Tracks:
+    """The detections and tracks of one format in another. What the other cannot hold is named in a warning.
+
+    Args:
+        source: a file or folder of any format that `kintrack.io.FORMATS` names.
+        output: where to; its suffix says the format.
+        format: the output's, where its suffix does not say.
+        source_format: the source's, where its suffix does not say.
+        video: which video, where the source holds several.
+        overwrite: replace an output that is there.
+    """
+    _check_target(Path(output), format, overwrite, Path(source))
+    tracks = io.load(source, source_format, video=video)
+    io.save(tracks, output, format, overwrite=overwrite, source=source)
+    return tracks
+
+
+def render(
+    tracks: str | Path | Tracks,
+    output: str | Path,
+    *,
+    video: str | Path | Video | None = None,
+    config: "OverlayConfig | Mapping[str, Any] | None" = None,
+    fps: float | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """A movie (H.264) with the tracks drawn on it: masks, poses or boxes, ids, trails.
+
+    Args:
+        tracks: a file or folder, or the tracks themselves.
+        output: the movie, ``.mp4``.
+        video: the pixels; found by name where not given, and black where there are none.
+        config: an `OverlayConfig`, or a mapping of its keys.
+        fps: frames in a second; the video's, or 30, where not given.
+        overwrite: replace an output that is there.
+        progress: is told how far it is.
+    """
+    from kintrack.viewer.draw import Contrast, Overlay, OverlayConfig, black_video
+
+    path = None if isinstance(tracks, Tracks) else Path(tracks)
+    if Path(output).exists() and not overwrite:
+        raise OutputExistsError(
+            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
+        )
+    tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks)
+    with ExitStack() as stack:
+        found = video or (io.find_video(path) if path is not None else None)
+        if found is None:
+            found = black_video(tracks)
+        pixels = found if isinstance(found, Video) else stack.enter_context(io.load_video(found))
+        io.check_against_video(tracks.detections, pixels)
+        labels = None
+        if path is not None and path.is_dir() and tracks.detections.label is not None:
+            labels = stack.enter_context(io.load_labels(path))
+        overlay, contrast = Overlay(tracks, pixels.shape[1:3], OverlayConfig.of(config)), Contrast()
+
+        def frames() -> Iterator[Any]:
+            for frame, image in pixels.frames():
+                yield overlay(frame, contrast(image), labels[frame] if labels is not None else None)
+                if progress:
+                    progress("drawing", frame + 1, len(pixels))
+
+        info = tracks.detections.video
+        io.write_video(output, frames(), fps or pixels.fps or (info.fps if info else None) or 30.0, overwrite=overwrite)
+
+
+def info() -> dict[str, Any]:
+    """What a report of a problem should say: versions, devices, models."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    packages = {}
+    for name in (
+        "torch",
+        "pytorch-lightning",
+        "numpy",
+        "scipy",
+        "pydantic",
+        "av",
+        "tifffile",
+        "safetensors",
+        "sleap-io",
+    ):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices = [f"cuda:{i} {name}" for i, name in enumerate(gpus)]
+    devices += ["mps"] * torch.backends.mps.is_available() + [f"cpu ({os.cpu_count()} cores)"]
+    return {
+        "kintrack": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        "devices": devices,
+        "packages": packages,
+        "models": {name: model_card(find_model(name)).get("about", "") for name in model_names()},
+        "formats": {name: known.about for name, known in io.FORMATS.items()},
+    }

@@ -1,0 +1,224 @@
+"""From detections and a model to tracks: where pixels, windows, the model and the tracker meet.
+
+video ── crops ─┐
+detections ── Sightings ── Scorer.embed (tokens) ── Tracker, frame by frame ── Tracks
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from kintrack.config import Config, TrackerConfig
+from kintrack.core.detections import Detections
+from kintrack.core.tracks import Tracks
+from kintrack.core.video import Video
+from kintrack.errors import CheckpointError, ConfigError, nearest_name
+from kintrack.io import check_against_video
+
+if TYPE_CHECKING:
+    from kintrack.models import GlobalTrackingTransformer
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, how many frames are done, and of how many."""
+
+WEIGHTS = Path(__file__).parent / "weights"
+_CHUNK = 64  # frames after which the tracker says how far it is
+_MOST_THREADS = 8  # matrices this small gain nothing from more
+T = TypeVar("T")
+
+
+class TrackConfig(Config):
+    """Everything that decides how detections become tracks. It is saved beside each result."""
+
+    model: str = "general"
+    """The model: a name that `kintrack info` lists, or the path of a checkpoint."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the model runs; `auto` takes a GPU if there is one."""
+    batch: int = Field(default=256, ge=1)
+    """Crops that the visual encoder sees at a time."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; as many as this process may use, at most 8, where not given."""
+    tracker: TrackerConfig = TrackerConfig()
+    """How scores become identities."""
+    made: dict[str, Any] = Field(default_factory=dict)
+    """In the file saved beside a result: what it was made of and with. Not read."""
+
+
+def follow(
+    detections: Detections,
+    model: "GlobalTrackingTransformer",
+    video: Video | None = None,
+    config: TrackConfig | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """The tracks of the detections of one video, by a model that is already on its device.
+
+    Args:
+        detections: of one video.
+        model: in `eval()` mode.
+        video: the pixels that the model looks at; None for geometry alone.
+        config: batch, threads and tracker are used.
+        progress: is told of "looking" at crops and of "tracking".
+
+    Raises:
+        AlignmentError: the detections do not belong to the video.
+    """
+    from kintrack.core.sightings import Sightings
+    from kintrack.tracking import Tracker
+    from kintrack.windows.crops import iter_crops
+    from kintrack.windows.scorer import Scorer
+
+    config = config or TrackConfig()
+    told = progress or _nobody
+    n, seen, scorer = detections.n_frames, Sightings.of(detections, config.tracker.size), Scorer(model)
+    with cpu_threads(config.threads):
+        crops: Iterable[Any] | None = None
+        if video is not None:
+            check_against_video(detections, video)
+            batches = iter_crops(video, detections, model.config.encoder, config.batch)
+            frame = detections.frame
+            crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
+        seen = scorer.embed(seen, crops)
+        tracker = Tracker(config.tracker, persistent_tracking=True)
+        track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
+        for start in range(0, n, _CHUNK):
+            rows = detections.rows(start, start + _CHUNK)
+            track[rows], confidence[rows] = tracker.update(scorer, seen.take(rows))
+            told("tracking", min(start + _CHUNK, n), n)
+    return Tracks(detections, track, confidence=confidence)
+
+
+def model_names() -> list[str]:
+    """The models inside the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a model: a path that exists, else the name of one inside the package. Nothing is ever downloaded.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if str(name_or_path) in model_names():
+        return WEIGHTS / f"{name_or_path}.safetensors"
+    names = model_names()
+    hint = nearest_name(str(name_or_path), names) if names else "this installation has no models of its own"
+    raise CheckpointError(
+        f"there is no model {str(name_or_path)!r}, by name or as a file; {hint}; or give the path of a .safetensors or "
+        ".ckpt"
+    )
+
+
+def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "GlobalTrackingTransformer":
+    """A model by name or path, on its device and in `eval()` mode.
+
+    Raises:
+        CheckpointError: there is no such model, or the file is not one, is damaged, or holds code.
+        ConfigError: the device is not there.
+    """
+    from kintrack.models import checkpoint
+
+    return checkpoint.load_model(find_model(name_or_path), choose_device(device))
+
+
+def model_card(path: Path) -> dict[str, Any]:
+    """What a model's file says of its weights; nothing where it is a training checkpoint."""
+    from kintrack.models import checkpoint
+
+    return {} if path.suffix == ".ckpt" else checkpoint.read_card(path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def choose_device(name: str) -> str:
+    """`auto` resolved to what this machine has; any other device as it was asked for, once it is known to be there.
+
+    Raises:
+        ConfigError: the device is not there; another one is never taken instead.
+    """
+    import torch
+
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in here.items() if there)
+    if name not in here:
+        raise ConfigError(f"there is no device {name!r}: {nearest_name(name, ['auto', *here])}")
+    if not here[name]:
+        listed = ", ".join(device for device, there in here.items() if there)
+        raise ConfigError(f"device {name!r} was asked for, but torch sees none here; take one of: auto, {listed}")
+    return name
+
+
+@contextmanager
+def cpu_threads(wanted: int | None) -> Iterator[None]:
+    """torch with as many CPU threads as wanted, or as this process may use; put back at the end."""
+    import torch
+
+    before = torch.get_num_threads()
+    may_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(wanted or min(may_use, _MOST_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _nobody(what: str, done: int, total: int) -> None:
+    """Who is told where nobody asked."""
+
+
+def _telling(items: Iterable[T], tell: Callable[[T], None]) -> Iterator[T]:
+    for item in items:
+        yield item
+        tell(item)
+
+
+def _ahead(items: Iterator[T], depth: int = 2) -> Iterator[T]:
+    """The same items, made by a thread of its own while the ones before are used: reading and computing overlap.
+
+    Whatever goes wrong there is raised here. When this is no longer read, the thread ends with the item it is at.
+    """
+    queue: Queue[tuple[T | None, BaseException | None, bool]] = Queue(depth)
+    enough = threading.Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                queue.put((item, None, False))
+                if enough.is_set():
+                    return
+            queue.put((None, None, True))
+        except BaseException as error:  # handed over, not hidden
+            queue.put((None, error, True))
+
+    worker = threading.Thread(target=make, daemon=True, name="kintrack-crops")
+    worker.start()
+    try:
+        while True:
+            item, error, over = queue.get()
+            if error is not None:
+                raise error
+            if over:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        enough.set()
+        while worker.is_alive():
+            if not queue.empty():
+                queue.get_nowait()  # makes room, in case it waits for some
+            worker.join(0.01)
