@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree as KDTree
 from kintrack.core import boxes
 from kintrack.core.detections import Bools, Detections, Floats, Ints
 from kintrack.core.tracks import Tracks
-from kintrack.errors import AlignmentError, InputError, nearest_name
+from kintrack.errors import AlignmentError, InputError
 
 Kind = Literal["iou", "centre", "rows"]
 Unit = Literal["size", "pixel"]
@@ -60,7 +60,7 @@ class Matcher:
     def __post_init__(self) -> None:
         for name, given, known in (("match", self.kind, get_args(Kind)), ("unit", self.unit, get_args(Unit))):
             if given not in known:
-                raise InputError(f"{name} is {given!r}; wanted one of {', '.join(known)}; {nearest_name(given, known)}")
+                raise InputError(f"{name} is {given!r}; wanted one of {', '.join(known)}")
         if not 0 < self.threshold <= 1:
             raise InputError(f"threshold is {self.threshold}; wanted a similarity above 0 and at most 1, like 0.5")
         if not (0 < self.distance < np.inf):
