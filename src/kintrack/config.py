@@ -149,13 +149,13 @@ class TrackerConfig(Config):
     max_gap: int = Field(60, ge=1)
     """Frames after which an individual that is not seen is no longer looked for."""
     gap_per_sighting: float = Field(4.0, gt=0)
-    """A track seen n times is looked for at most this many frames times n: short tracks (often false detections) are forgotten soon."""
+    """A track seen n times is looked for at most n times this long: short ones, often false, are soon forgotten."""
     memory: int = Field(3, ge=1)
     """Last sightings of each track that a new detection is compared with."""
     candidates: int = Field(8, ge=1)
     """Nearest tracks that a detection is compared with."""
     gate: float = Field(6.0, gt=0)
-    """How far an individual may be from where it is expected, in its own size, after one frame; widens with the square root of the gap."""
+    """How far from where it is expected an individual may be, in sizes; widens with the square root of the gap."""
     gate_gap: int = Field(25, ge=1)
     """Gap in frames beyond which the gate does not widen any more."""
     threshold: float = Field(0.5, gt=0, lt=1)
@@ -195,6 +195,102 @@ class DataConfig(Config):
     """Chance that a remembered track was broken, for each individual and frame."""
 
 
+class OptimizerConfig(Config):
+    """A torch optimiser: its name, and its own arguments beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    name: str = "Adam"
+    """A class of `torch.optim`. Adam's learning rate is 1e-4 and its betas are 0.9 and 0.999 where not given."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the optimiser is built with."""
+        defaults = {"lr": 1e-4, "betas": (0.9, 0.999)} if self.name.lower() == "adam" else {}
+        return defaults | (self.model_extra or {})
+
+
+class SchedulerConfig(Config):
+    """A torch scheduler of the learning rate: its name, and its own arguments beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    name: str = "ReduceLROnPlateau"
+    """A class of `torch.optim.lr_scheduler`, or WarmupCosine. By default the rate is halved after 10 looks in vain."""
+    monitor: str = "val_loss"
+    """What ReduceLROnPlateau looks at."""
+    interval: Literal["epoch", "step"] = "epoch"
+    """What is counted between two looks."""
+    frequency: int = Field(10, ge=1)
+    """How many of them."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the scheduler is built with."""
+        plateau = {"mode": "min", "factor": 0.5, "patience": 10}
+        return (plateau if self.name.lower() == "reducelronplateau" else {}) | (self.model_extra or {})
+
+
+_ADAMW = {"name": "AdamW", "lr": 1e-3, "weight_decay": 0.01}
+
+
+class TrainConfig(Config):
+    """A whole training: what is trained, on what, and how."""
+
+    model: ModelConfig = ModelConfig()
+    """The model."""
+    tracker: TrackerConfig = TrackerConfig()
+    """The tracker whose questions the model learns to answer."""
+    loss: LossConfig = LossConfig()
+    """The loss."""
+    data: DataConfig = DataConfig()
+    """How clips are taken from annotated videos."""
+    optimizer: OptimizerConfig = Field(OptimizerConfig.of(_ADAMW))
+    """The optimiser: AdamW with a learning rate of 1e-3 and a weight decay of 0.01, unless another is named."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """How the learning rate falls: to nothing along a cosine, by half where the loss gets no better, or not at all."""
+    warmup: int = Field(100, ge=0)
+    """Steps in which the learning rate rises from nothing."""
+    patience: int = Field(3, ge=1)
+    """With `schedule: plateau`, epochs without a better loss after which the learning rate is halved."""
+    batch_size: int = Field(8, ge=1)
+    """Clips in a step."""
+    max_epochs: int = Field(10, ge=1)
+    """Epochs."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Minutes after which training ends, whatever is left to do."""
+    stop_after: int | None = Field(None, ge=1)
+    """Epochs without a better validation after which training ends."""
+    monitor: str = "val_loss"
+    """What decides which epoch was best: `val_loss`, or `val_` and one of `metrics`; `train_loss` without validation."""
+    metrics: tuple[str, ...] = ("num_switches", "idf1")
+    """Measures of tracking, taken in each validation."""
+    clip_gradient: float | None = Field(1.0, gt=0)
+    """Greatest norm of a step's gradient."""
+    ema: float | None = Field(0.998, gt=0, lt=1)
+    """Decay of the running mean of the weights, which is what is validated and kept; none: the weights themselves."""
+    blank_appearance: float = Field(0.3, ge=0, le=1)
+    """Share of steps in which crops are withheld, so that one model works with pixels and without."""
+    seed: int = Field(0, ge=0)
+    """What the order of clips, their noise, and the first weights are drawn from."""
+    workers: int = Field(0, ge=0)
+    """Processes that prepare clips; 0 prepares them in the training process."""
+    accelerator: str = "auto"
+    """Where to train: `auto`, `cpu`, `cuda` or `mps`."""
+    devices: int | str = "auto"
+    """How many devices, or `auto`."""
+    strategy: str = "auto"
+    """How several devices share the work: `auto`, `ddp`, `ddp_spawn`, …"""
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the log goes besides metrics.csv."""
+
+    @pydantic.field_validator("optimizer", mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Arguments without a name are for the default optimiser."""
+        return {**_ADAMW, **given} if isinstance(given, Mapping) and "name" not in given else given
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     path = Path(path)
@@ -221,7 +317,9 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment!r} assigns nothing; write it as part.option=value, like tracker.max_gap=30")
+            raise ConfigError(
+                f"--set {assignment!r} assigns nothing; write it as part.option=value, like tracker.max_gap=30"
+            )
         *path, last = key.strip().split(".")
         node = tree
         for part in path:

@@ -4,6 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
+
 from kintrack.tracking import assign as assign_module
 from kintrack.tracking import scores
 from kintrack.tracking.assign import assign

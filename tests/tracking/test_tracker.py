@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import Sightings
@@ -44,21 +45,21 @@ def test_each_walker_keeps_its_own_id():
 
 def test_gaps_are_bridged_up_to_max_gap_and_no_further():
     seen = points([(0, 0)], [(0, 0)], [], [], [(0, 0)])
-    assert Tracker(dict(max_gap=3))(by_distance, seen).track.tolist() == [0, 0, 0]
-    assert Tracker(dict(max_gap=2))(by_distance, seen).track.tolist() == [0, 0, 1]
+    assert Tracker({"max_gap": 3})(by_distance, seen).track.tolist() == [0, 0, 0]
+    assert Tracker({"max_gap": 2})(by_distance, seen).track.tolist() == [0, 0, 1]
 
 
 def test_a_track_that_was_seen_once_is_soon_forgotten():
     seen = points([(0, 0)], [], [], [], [], [(0, 0)])
-    assert Tracker(dict(gap_per_sighting=4))(by_distance, seen).track.tolist() == [0, 1]
-    assert Tracker(dict(gap_per_sighting=5))(by_distance, seen).track.tolist() == [0, 0]
+    assert Tracker({"gap_per_sighting": 4})(by_distance, seen).track.tolist() == [0, 1]
+    assert Tracker({"gap_per_sighting": 5})(by_distance, seen).track.tolist() == [0, 0]
 
 
 def test_who_returns_after_max_lost_gets_a_new_id_if_so_asked():
     seen = points([(0, 0)], [(0, 0)], [], [(0, 0)])
-    assert Tracker(dict(returning="reidentify"))(by_distance, seen).track.tolist() == [0, 0, 0]
-    assert Tracker(dict(returning="new", max_lost=1))(by_distance, seen).track.tolist() == [0, 0, 1]
-    assert Tracker(dict(returning="new", max_lost=2))(by_distance, seen).track.tolist() == [0, 0, 0]
+    assert Tracker({"returning": "reidentify"})(by_distance, seen).track.tolist() == [0, 0, 0]
+    assert Tracker({"returning": "new", "max_lost": 1})(by_distance, seen).track.tolist() == [0, 0, 1]
+    assert Tracker({"returning": "new", "max_lost": 2})(by_distance, seen).track.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("combine", ["mean", "sum"])
@@ -71,7 +72,9 @@ def test_no_id_is_there_twice_in_a_frame_and_no_detection_is_lost(combine, max_t
     def chaos(query, memory, pairs):
         return rng.normal(size=len(pairs))
 
-    tracks = Tracker(dict(combine=combine, max_tracks=max_tracks, gate=50))(chaos, detections)  # Tracks checks the ids
+    tracks = Tracker({"combine": combine, "max_tracks": max_tracks, "gate": 50})(
+        chaos, detections
+    )  # Tracks checks the ids
     assert len(tracks) == len(detections)
     assert tracks.detections is detections
     if max_tracks is None:
@@ -107,22 +110,22 @@ def test_max_tracks_is_a_true_cap_and_lost_ids_are_bound_again():
     # The second animal vanishes and comes back far away, where no gate would look for it.
     seen = points([(0, 0), (100, 0)], [(0, 0), (100, 0)], [(0, 0)], [(0, 0), (400, 300)])
     assert Tracker()(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 2]
-    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 1]
+    assert Tracker({"max_tracks": 2})(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 1]
 
 
 def test_with_max_tracks_the_surest_detections_get_the_ids_and_the_others_stay_untracked():
     seen = points([(0, 0), (50, 0), (100, 0)], [(0, 0), (50, 0), (100, 0)], score=[0.9, 0.1, 0.8, 0.9, 0.1, 0.8])
-    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, -1, 1, 0, -1, 1]
+    assert Tracker({"max_tracks": 2})(by_distance, seen).track.tolist() == [0, -1, 1, 0, -1, 1]
 
 
 def test_the_memory_of_a_known_number_of_animals_has_no_end():
     seen = points([(0, 0), (50, 0)], *[[]] * 200, [(0, 0), (50, 0)])
-    assert Tracker(dict(max_tracks=2))(by_distance, seen).track.tolist() == [0, 1, 0, 1]
+    assert Tracker({"max_tracks": 2})(by_distance, seen).track.tolist() == [0, 1, 0, 1]
 
 
 def test_a_low_score_starts_no_track_but_may_continue_one():
     seen = points([(0, 0), (99, 0)], [(0, 0), (99, 0)], score=[0.9, 0.2, 0.2, 0.2])
-    assert Tracker(dict(min_score=0.5))(by_distance, seen).track.tolist() == [0, -1, 0, -1]
+    assert Tracker({"min_score": 0.5})(by_distance, seen).track.tolist() == [0, -1, 0, -1]
 
 
 def test_a_detection_without_a_place_stays_untracked_and_in_the_table():
@@ -150,22 +153,22 @@ def test_videos_may_start_late_and_have_empty_frames():
 
 def test_a_link_carries_its_probability_and_a_start_none():
     seen = points([(0, 0)], [(0, 0)], [(10, 0)])
-    tracks = Tracker(dict(memory=1))(by_distance, seen)
+    tracks = Tracker({"memory": 1})(by_distance, seen)
     assert np.isnan(tracks.confidence[0])
     assert tracks.confidence[1:] == pytest.approx([1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-2))])
 
 
 def test_a_threshold_refuses_less_likely_links():
     seen = points([(0, 0)], [(10, 0)])  # a logit of 2: 0.88
-    assert Tracker(dict(threshold=0.8))(by_distance, seen).track.tolist() == [0, 0]
-    assert Tracker(dict(threshold=0.9))(by_distance, seen).track.tolist() == [0, 1]
+    assert Tracker({"threshold": 0.8})(by_distance, seen).track.tolist() == [0, 0]
+    assert Tracker({"threshold": 0.9})(by_distance, seen).track.tolist() == [0, 1]
 
 
 def test_the_mean_over_sightings_keeps_its_meaning_and_the_sum_does_not():
     seen = points([(0, 0)], [(0, 0)], [(0, 0)], [(28, 0)])  # 2.8 sizes away from every sighting: a logit of 0.2 each
 
     def track(combine):
-        return Tracker(dict(combine=combine, threshold=0.7))(by_distance, seen).track.tolist()
+        return Tracker({"combine": combine, "threshold": 0.7})(by_distance, seen).track.tolist()
 
     assert track("mean") == [0, 0, 0, 1]
     assert track("sum") == [0, 0, 0, 0]
@@ -186,6 +189,6 @@ def test_the_same_detections_give_the_same_tracks_and_are_not_changed():
 
 def test_an_unknown_option_is_refused_with_a_guess():
     with pytest.raises(ConfigError, match="unknown option 'max_trakcs': did you mean 'max_tracks'"):
-        Tracker(dict(max_trakcs=3))
+        Tracker({"max_trakcs": 3})
     with pytest.raises(ConfigError, match="'max_tracks' is 0"):
-        TrackerConfig.of(dict(max_tracks=0))
+        TrackerConfig.of({"max_tracks": 0})

@@ -249,7 +249,7 @@ def _lookup(known: Ints, wanted: Ints) -> Ints:
 
 
 def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
-    """The sightings with the velocity and count of their tracks, whose last sightings are the rows `before` (-1: none)."""
+    """The sightings with the motion of their tracks, whose last sightings are the memory's rows `before` (-1: none)."""
     follows = np.flatnonzero(before >= 0)
     row = before[follows]
     gap = (seen.frame[follows] - memory.frame[row]).astype(np.float64)
@@ -267,8 +267,8 @@ def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
 def candidates(query: Sightings, memory: Memory, nearest: int, gate: float, gate_gap: int) -> Ints:
     """(E, 2) pairs (query row, memory row) that are worth a score, in the order of the queries.
 
-    For each query the `nearest` tracks by distance to where the track is expected, in sizes, over the square root of the
-    gap; none beyond `gate`. All remembered sightings of a chosen track are its references.
+    For each query the `nearest` tracks by distance to where the track is expected, in sizes, over the square root of
+    the gap; none beyond `gate`. All remembered sightings of a chosen track are its references.
 
     Args:
         gate_gap: gap in frames beyond which the gate does not widen any more.

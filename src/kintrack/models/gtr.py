@@ -37,12 +37,18 @@ class Graph(NamedTuple):
 class Inputs(Protocol):
     """What `forward` reads of a window (`kintrack.windows.window.Window` is one)."""
 
-    graph: Graph
-    crops: Tensor | None
-    query: Tensor
-    reference: Tensor
-    pairs: Tensor
-    pair: Tensor
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def crops(self) -> Tensor | None: ...
+    @property
+    def query(self) -> Tensor: ...
+    @property
+    def reference(self) -> Tensor: ...
+    @property
+    def pairs(self) -> Tensor: ...
+    @property
+    def pair(self) -> Tensor: ...
 
 
 class GlobalTrackingTransformer(nn.Module):
@@ -58,6 +64,9 @@ class GlobalTrackingTransformer(nn.Module):
         config: a `ModelConfig`, or a mapping of its keys.
     """
 
+    _node_columns: Tensor
+    _pair_columns: Tensor
+
     def __init__(self, config: ModelConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.config = c = ModelConfig.of(config)
@@ -66,11 +75,17 @@ class GlobalTrackingTransformer(nn.Module):
         self.node = nn.Sequential(nn.Linear(len(c.node_features), d), nn.GELU(), nn.Linear(d, d))
         self.appearance = nn.Linear(c.encoder.dim, d, bias=False) if self.visual_encoder else None
         self.neighbour = nn.Linear(len(NEIGHBOUR_FEATURES), d)
-        self.encoder = nn.ModuleList(EncoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.encoder_layers))
-        self.pair = nn.Sequential(nn.Linear(len(c.pair_features), c.feedforward * d), nn.GELU(), nn.Linear(c.feedforward * d, d))
+        self.encoder = nn.ModuleList(
+            EncoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.encoder_layers)
+        )
+        self.pair = nn.Sequential(
+            nn.Linear(len(c.pair_features), c.feedforward * d), nn.GELU(), nn.Linear(c.feedforward * d, d)
+        )
         self.from_query = nn.Linear(d, d, bias=False)
         self.from_reference = nn.Linear(d, d, bias=False)
-        self.decoder = nn.ModuleList(DecoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.decoder_layers))
+        self.decoder = nn.ModuleList(
+            DecoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.decoder_layers)
+        )
         self.heads = nn.ModuleList(PairHead(d) for _ in range(c.decoder_layers))
         self.register_buffer("_node_columns", _columns(c.node_features, NODE_FEATURES), persistent=False)
         self.register_buffer("_pair_columns", _columns(c.pair_features, PAIR_FEATURES), persistent=False)
@@ -133,17 +148,19 @@ class GlobalTrackingTransformer(nn.Module):
         shape = (len(window.query), len(window.reference))
         q, r = window.pairs[:, 0], window.pairs[:, 1]
         return [
-            AssociationMatrix(layer.new_full(shape, -torch.inf).index_put((q, r), layer)) for layer in self.logits(window)
+            AssociationMatrix(layer.new_full(shape, -torch.inf).index_put((q, r), layer))
+            for layer in self.logits(window)
         ]
 
     def _with_appearance(self, window: Inputs, appearance: Tensor) -> Tensor:
-        """The pairs' measurements with how alike the two look, which only the model can tell in training."""
-        column = PAIR_FEATURES.index("appearance")
+        """The pairs' measurements with how alike the two look, which in training only the model can tell."""
         q = appearance[window.query[window.pairs[:, 0]]]
         r = appearance[window.reference[window.pairs[:, 1]]]
-        shown = window.pair[:, PAIR_FEATURES.index("has_appearance")]
-        before, after = window.pair[:, :column], window.pair[:, column + 1 :]
-        return torch.cat([before, ((q * r).sum(dim=1) * shown)[:, None], after], dim=1)
+        alike = (q * r).sum(dim=1)
+        columns = list(window.pair.unbind(dim=1))
+        columns[PAIR_FEATURES.index("appearance")] = alike
+        columns[PAIR_FEATURES.index("has_appearance")] = torch.ones_like(alike)
+        return torch.stack(columns, dim=1)
 
 
 def _columns(chosen: tuple[str, ...], known: tuple[str, ...]) -> Tensor:

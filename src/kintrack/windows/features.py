@@ -2,8 +2,8 @@
 
 Everything is in the unit of the objects' own size and in real frame gaps, and nothing depends on where in the image or
 in time it happens, on the image's size, or on a mirror: a scene that is shifted, mirrored, scaled or turned by a right
-angle gives the same numbers. Lengths are compressed, log(1 + x), so that a small network can read both a tenth of a size
-and ten sizes.
+angle gives the same numbers. Lengths are compressed, log(1 + x), so that a small network can read both a tenth of a
+size and ten sizes.
 """
 
 import numpy as np
@@ -136,7 +136,7 @@ def _by_frame(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> Ints:
     if not len(q):
         return q
     frame = query.frame[q] - query.frame.min()
-    return r * (int(frame.max()) + 1) + frame
+    return np.asarray(r * (int(frame.max()) + 1) + frame)
 
 
 def _margin(distance: Floats, group: Ints) -> Floats:
@@ -173,7 +173,11 @@ def _pose(query: Sightings, reference: Sightings, q: Ints, r: Ints, ahead: Float
     in_place = np.where(shared, _length(np.nan_to_num(a - b) + apart[:, None]), 0.0)
     similar = np.where(shared, np.exp(-0.5 * (in_place / (2 * KEYPOINT_SIGMA)) ** 2), 0.0)
     n = np.maximum(n, 1)
-    return {"pose_distance": np.log1p(off.sum(axis=1) / n), "pose_similarity": similar.sum(axis=1) / n, "has_pose": both}
+    return {
+        "pose_distance": np.log1p(off.sum(axis=1) / n),
+        "pose_similarity": similar.sum(axis=1) / n,
+        "has_pose": both,
+    }
 
 
 def _appearance(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> dict[str, Floats]:

@@ -6,9 +6,10 @@ trained on is what it meets.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -54,12 +55,13 @@ class Window:
     def to(self, device: torch.device | str) -> Self:
         """The same window on another device."""
 
-        def moved(value: object) -> object:
+        def moved(value: Any) -> Any:
             if isinstance(value, Graph):
                 return Graph(*(t.to(device, non_blocking=True) for t in value))
             return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
-        return dataclasses.replace(self, **{f.name: moved(getattr(self, f.name)) for f in dataclasses.fields(self)})
+        fields: dict[str, Any] = {f.name: moved(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return dataclasses.replace(self, **fields)
 
     @classmethod
     def collate(cls, windows: Sequence["Window"]) -> "Window":
@@ -155,8 +157,8 @@ def follow(
 
 def _frames(frame: Ints) -> list[tuple[int, int]]:
     """(start, stop) rows of each frame that has any."""
-    starts = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]]) if len(frame) else np.zeros(0, np.int64)
-    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(frame)], strict=True))
+    bounds = np.r_[0, np.flatnonzero(np.diff(frame)) + 1, len(frame)].tolist() if len(frame) else []
+    return list(itertools.pairwise(bounds))
 
 
 def _own_ids(track: Ints, memory: Memory) -> Ints:

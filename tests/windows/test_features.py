@@ -1,0 +1,159 @@
+"""What is measured, by numbers that can be checked by eye."""
+
+import numpy as np
+import pytest
+
+from kintrack.config import NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
+from kintrack.core.detections import Detections
+from kintrack.core.sightings import FAR, Memory, Sightings
+from kintrack.windows.features import SOFT, neighbour_features, node_features, pair_features
+
+
+def sightings(centres, frame=0, side=10.0, **columns):
+    centre = np.array(centres, float)
+    half = np.broadcast_to(np.asarray(side, float), centre.shape) / 2
+    box = np.concatenate([centre - half, centre + half], axis=1)
+    return Sightings.of(Detections(frame=np.full(len(centre), frame), box=box, **columns))
+
+
+def measured(query, memory, pairs=None):
+    """The measures of pairs by name."""
+    pairs = np.argwhere(np.ones((len(query), len(memory)))) if pairs is None else pairs
+    values = pair_features(query, memory.sightings, np.asarray(pairs), memory.rank)
+    return dict(zip(PAIR_FEATURES, values.T.astype(float), strict=True))
+
+
+def memory_of(*frames):
+    memory = Memory.like(frames[0])
+    for seen in frames:
+        memory = memory.remember(seen, np.arange(len(seen)), depth=1)
+    return memory
+
+
+def test_a_pair_at_rest():
+    found = measured(sightings([(50, 50)], frame=2), memory_of(sightings([(50, 50)])))
+    assert found["distance"][0] == found["residual"][0] == found["speed"][0] == 0.0
+    assert found["gap"][0] == pytest.approx(np.log(3))
+    assert found["overlap"][0] == found["overlap_moved"][0] == 1.0
+    assert found["size_change"][0] == found["aspect_change"][0] == 0.0
+    assert found["sightings"][0] == pytest.approx(np.log(2))
+
+
+def test_distances_are_in_sizes_and_compressed():
+    found = measured(sightings([(80, 50)], frame=4), memory_of(sightings([(50, 50)])))
+    assert found["distance"][0] == pytest.approx(np.log1p(3))
+    assert found["distance_per_gap"][0] == pytest.approx(np.log1p(3 / 2))
+
+
+def test_a_residual_is_what_the_motion_does_not_explain():
+    memory = memory_of(sightings([(0, 50)]), sightings([(10, 50)], frame=1))
+    found = measured(sightings([(24, 53)], frame=2), memory)
+    assert found["speed"][0] == pytest.approx(np.log1p(1.0))
+    assert found["residual"][0] == pytest.approx(np.log1p(0.5))
+    assert found["along"][0] == pytest.approx(np.log1p(0.4))
+    assert found["across"][0] == pytest.approx(np.log1p(0.3), rel=1e-4)
+
+
+def test_motion_says_nothing_of_the_past():
+    memory = memory_of(sightings([(0, 50)], frame=5), sightings([(10, 50)], frame=6))
+    found = measured(sightings([(0, 50)], frame=4), memory)
+    assert found["backward"][0] == 1.0
+    assert found["speed"][0] == 0.0 and found["residual"][0] == found["distance"][0]
+
+
+def test_sizes_and_shapes():
+    memory = memory_of(sightings([(50, 50)], side=(10, 10)))
+    found = measured(sightings([(50, 50)], frame=1, side=(40, 10)), memory)
+    assert found["size_change"][0] == pytest.approx(np.log(2))
+    assert found["aspect_change"][0] == pytest.approx(np.log(4))
+    assert found["overlap"][0] == 0.25
+
+
+def test_mask_areas_count_where_both_are_known():
+    a, b = sightings([(0, 0)], frame=1, area=np.array([50.0])), sightings([(0, 0)], area=np.array([100.0]))
+    assert measured(a, memory_of(b))["area_change"][0] == pytest.approx(np.log(2))
+    assert measured(a, memory_of(sightings([(0, 0)])))["area_change"][0] == 0.0
+    assert measured(a, memory_of(sightings([(0, 0)], area=np.array([0.0]))))["area_change"][0] == 0.0
+
+
+def test_margins_compare_with_the_best_rival_of_the_query_and_of_the_reference():
+    query = sightings([(0, 0), (10, 0)], frame=1)
+    memory = memory_of(sightings([(0, 0), (30, 0)]))
+    found = measured(query, memory)  # pairs in order: 0-0, 0-1, 1-0, 1-1; distances 0, 3, 1, 2 sizes
+
+    def log_ratio(a, b):
+        return np.log((a + SOFT) / (b + SOFT))
+
+    assert found["margin_query"] == pytest.approx([log_ratio(0, 3), log_ratio(3, 0), log_ratio(1, 2), log_ratio(2, 1)])
+    assert found["margin_reference"] == pytest.approx(
+        [log_ratio(0, 1), log_ratio(3, 2), log_ratio(1, 0), log_ratio(2, 3)]
+    )
+
+
+def test_without_a_rival_one_stands_far_away():
+    found = measured(sightings([(10, 0)], frame=1), memory_of(sightings([(0, 0)])))
+    assert found["margin_query"][0] == pytest.approx(np.log((1 + SOFT) / (20 + SOFT)))
+
+
+def test_sightings_of_different_rank_are_no_rivals():
+    seen = sightings([(0, 0)])
+    memory = Memory.like(seen).remember(seen, np.array([0]), 2).remember(sightings([(0, 0)], frame=1), np.array([0]), 2)
+    found = measured(sightings([(10, 0)], frame=2), memory)
+    assert found["margin_query"] == pytest.approx([np.log((1 + SOFT) / (20 + SOFT))] * 2)
+
+
+def test_poses_are_compared_as_shapes_and_in_place():
+    def posed(x, frame, keypoints):
+        points = np.array([keypoints], float) + [x, 0]
+        return sightings([(x, 0)], frame=frame, side=10, keypoints=points)
+
+    pose = [(-3, 0), (0, 0), (3, 0)]
+    same = measured(posed(0, 1, pose), memory_of(posed(0, 0, pose)))
+    assert same["has_pose"][0] == 1.0 and same["pose_distance"][0] == 0.0 and same["pose_similarity"][0] == 1.0
+    beside = measured(posed(20, 1, pose), memory_of(posed(0, 0, pose)))
+    assert beside["pose_distance"][0] == 0.0 and beside["pose_similarity"][0] < 1e-6
+    turned = measured(posed(0, 1, [(0, -3), (0, 0), (0, 3)]), memory_of(posed(0, 0, pose)))
+    assert turned["pose_distance"][0] == pytest.approx(np.log1p((0.3 * np.sqrt(2)) * 2 / 3))
+    half_seen = [(-3, 0), (np.nan, np.nan), (3, 0)]
+    assert measured(posed(0, 1, half_seen), memory_of(posed(0, 0, pose)))["pose_distance"][0] == 0.0
+    unseen = measured(sightings([(0, 0)], frame=1), memory_of(posed(0, 0, pose)))
+    assert unseen["has_pose"][0] == 0.0
+
+
+def test_appearance_is_the_cosine_of_features():
+    def looking(feature, frame):
+        return sightings([(0, 0)], frame=frame).with_columns(appearance=np.array([feature], np.float32))
+
+    found = measured(looking((0.6, 0.8), 1), memory_of(looking((1, 0), 0)))
+    assert found["appearance"][0] == pytest.approx(0.6) and found["has_appearance"][0] == 1.0
+    assert measured(sightings([(0, 0)], frame=1), memory_of(sightings([(0, 0)])))["has_appearance"][0] == 0.0
+
+
+def test_what_is_measured_of_a_detection():
+    columns = {
+        "score": np.array([0.7]),
+        "area": np.array([10.0]),
+        "keypoints": np.array([[[0.0, 0], [np.nan, np.nan]]]),
+    }
+    seen = sightings([(0, 0)], side=(10, 4), **columns)
+    found = dict(zip(NODE_FEATURES, node_features(seen)[0].astype(float), strict=True))
+    assert found == pytest.approx(
+        {"aspect": np.log(2.5), "score": 0.7, "has_score": 1, "fill": 0.25, "has_pose": 0.5, "crowding": np.log1p(FAR)}
+    )
+
+
+def test_points_and_rows_without_a_place_have_finite_measures():
+    box = np.array([[5, 5, 5, 5], [np.nan] * 4, [9, 9, 9, 9]])
+    seen = Sightings.of(Detections(frame=[0, 0, 0], box=box))
+    assert np.isfinite(node_features(seen)).all()
+
+
+def test_what_is_measured_of_neighbours():
+    seen = sightings([(0, 0), (20, 0)], side=[[10, 10], [40, 40]])
+    found = dict(zip(NEIGHBOUR_FEATURES, neighbour_features(seen, np.array([[0, 1]]))[0].astype(float), strict=True))
+    assert found == pytest.approx({"distance": np.log1p(1), "overlap": 50 / 1650, "size_ratio": np.log(4)})
+
+
+def test_no_pairs_no_measures():
+    seen = sightings([(0, 0)])
+    assert pair_features(seen, seen, np.zeros((0, 2), int), np.zeros(1, int)).shape == (0, len(PAIR_FEATURES))
