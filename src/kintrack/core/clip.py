@@ -33,6 +33,7 @@ class Instance:
         gt_track_id: who it is, -1 where nobody knows.
         pred_track_id: who it is predicted to be, -1 for nobody.
         crop: (C, S, S) pixels around it, in [0, 1].
+        frame_id: the frame in which it is seen; in a `Frame`, that one's.
     """
 
     box: Floats = field(default=None)  # type: ignore[arg-type]  # filled below
@@ -42,6 +43,7 @@ class Instance:
     gt_track_id: int = UNTRACKED
     pred_track_id: int = UNTRACKED
     crop: Crops | None = None
+    frame_id: int = 0
 
     def __post_init__(self) -> None:
         if self.keypoints is not None:
@@ -231,6 +233,14 @@ class Clip(Sequence[Frame]):
             return whole
         return _joined([frame._clip._part(frame) for frame in ordered], ids, videos.pop() if videos else 0)
 
+    @classmethod
+    def of_instances(cls, instances: Sequence[Instance]) -> tuple["Clip", Ints]:
+        """The columns of instances of any frames in any order, and each one's row in them."""
+        frame = np.array([instance.frame_id for instance in instances], np.int64)
+        order = np.argsort(frame, kind="stable")
+        frames = [Frame(int(t), [instances[i] for i in order if frame[i] == t]) for t in np.unique(frame)]
+        return cls.of_frames(frames), np.argsort(order)
+
     def _part(self, frame: Frame) -> "Clip":
         """The clip of one of its frames."""
         rows = frame._rows
@@ -265,6 +275,7 @@ class Clip(Sequence[Frame]):
             gt_track_id=int(self.identity[row]),
             pred_track_id=UNTRACKED if self.predicted is None else int(self.predicted[row]),
             crop=None if self.crops is None else self.crops[row],
+            frame_id=int(seen.frame[row]),
         )
 
     @property
@@ -356,7 +367,7 @@ def _joined(parts: list[Clip], frames: Ints, video: str | int) -> Clip:
 
 
 def _completed(table: Detections, parts: list[Clip]) -> Detections:
-    """A table with every column that another one has: nan (or 0, in columns without nan) where it has none of its own."""
+    """A table with every column that another one has: nan (0 in columns without nan) where it has none of its own."""
     own, missing = table.columns(), {}
     for part in parts:
         for name, column in part.detections.columns().items():

@@ -1,0 +1,132 @@
+"""From clips to what a model is asked about them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kintrack.config import ModelConfig, TrackerConfig
+from kintrack.core.clip import Clip, Crops, Frame, Instance
+from kintrack.core.detections import Detections, Ints
+from kintrack.core.sightings import Sightings
+from kintrack.errors import ConfigError, InputError, nearest_name
+from kintrack.models.gtr import GlobalTrackingTransformer
+from kintrack.tracking import Tracker
+from kintrack.windows.scorer import Scorer
+from kintrack.windows.window import Window, between, follow
+
+Given = Clip | Detections | Sequence[Frame] | Sequence[Instance]
+V = TypeVar("V")
+
+
+def as_clips(batch: Any) -> list[Clip]:
+    """The clips of a batch: a list of clips, each a `Clip` or a sequence of `Frame`s; or one such clip alone."""
+    if isinstance(batch, Clip) or (isinstance(batch, Sequence) and batch and isinstance(batch[0], Frame)):
+        return [Clip.of_frames(batch)]
+    if not isinstance(batch, Sequence) or isinstance(batch, str | bytes):
+        raise InputError(f"a batch is a list of clips; this one is a {type(batch).__name__}")
+    for clip in batch:
+        if not isinstance(clip, Sequence) or isinstance(clip, str | bytes):
+            raise InputError(f"a clip is a Clip or a list of Frames; one in the batch is a {type(clip).__name__}")
+    return [Clip.of_frames(clip) for clip in batch]
+
+
+@contextmanager
+def naming(clips: Sequence[Clip]) -> Iterator[None]:
+    """Adds to whatever fails inside in which frames of which video it did; the error stays what it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note("This happened in " + ", ".join(_place(clip) for clip in clips))
+        raise
+
+
+def _place(clip: Clip) -> str:
+    if not len(clip):
+        return f"a clip without frames of video {clip.video!r}"
+    return f"frames {clip.frames[0]} to {clip.frames[-1]} of video {clip.video!r}"
+
+
+def question(clip: Clip, model: ModelConfig, tracker: TrackerConfig, with_crops: bool) -> Window:
+    """The questions that a tracker asks while it goes through a clip, with the true answers.
+
+    Detections without a place are left out, as the tracker leaves them out.
+    """
+    known = np.flatnonzero(np.isfinite(clip.detections.box).all(axis=1))
+    seen = Sightings.of(clip.detections.take(known), tracker.size)
+    history = clip.identity if clip.history is None else clip.history
+    crops = clip.crops[known] if with_crops and clip.crops is not None else None
+    return follow(_shown(seen, crops is not None), clip.identity[known], model, tracker, history[known], crops)
+
+
+def tracked(model: GlobalTrackingTransformer, tracker: Tracker, clip: Clip) -> Clip:
+    """The clip with the tracks that a model and a tracker predict. The model's mode stays as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        scorer = Scorer(model)
+        seen = Sightings.of(clip.detections, tracker.config.size)
+        crops = None if clip.crops is None or model.visual_encoder is None else _in_batches(clip.crops)
+        return clip.with_columns(predicted=tracker(scorer, clip.detections, scorer.embed(seen, crops)).track)
+    finally:
+        model.train(was_training)
+
+
+def _in_batches(crops: Crops, n: int = 256) -> Iterator[tuple[Ints, Crops]]:
+    for start in range(0, len(crops), n):
+        rows = np.arange(start, min(start + n, len(crops)))
+        yield rows, crops[rows]
+
+
+def by_mode(given: Mapping[str, V] | None, default: Mapping[str, V], what: str) -> dict[str, V]:
+    """What was given for each mode, train, val or test, and the default for the others."""
+    for mode in given or {}:
+        if mode not in default:
+            raise ConfigError(f"{what} are given for the mode {mode!r}: {nearest_name(mode, default)}")
+    return {**default, **(given or {})}
+
+
+def relation(references: Given, queries: Given | None, model: ModelConfig) -> Window:
+    """The window in which every query may be any reference; without queries, the references ask themselves.
+
+    A query that is among the references (same frame, same box) is one detection with it.
+    """
+    clip, reference = _rows(references)
+    query = reference
+    if queries is not None:
+        asking, query = _rows(queries)
+        clip, moved, added = _united(clip, asking)
+        reference, query = moved[reference], added[query]
+    seen = Sightings.of(clip.detections)
+    has_crops = clip.crops is not None and model.encoder.kind != "none"
+    return between(_shown(seen, has_crops), query, reference, model, crops=clip.crops if has_crops else None)
+
+
+def _shown(seen: Sightings, has_crops: bool) -> Sightings:
+    """The sightings with the mark that their appearance is known: the model itself finds out what it is."""
+    return seen.with_columns(appearance=np.zeros((len(seen), 1), np.float32)) if has_crops else seen
+
+
+def _rows(given: Given) -> tuple[Clip, Ints]:
+    """A clip, and the row in it of each of the detections that were given, in the order in which they were."""
+    if isinstance(given, Detections):
+        given = Clip.untracked(given)
+    if not isinstance(given, Clip) and len(given) and isinstance(given[0], Instance):
+        return Clip.of_instances(given)  # type: ignore[arg-type]
+    clip = Clip.of_frames(given)  # type: ignore[arg-type]
+    return clip, np.arange(len(clip.detections))
+
+
+def _united(first: Clip, second: Clip) -> tuple[Clip, Ints, Ints]:
+    """Both clips as one, without what is in both, and the new rows of the first and of the second."""
+    key_a, key_b = (np.column_stack([c.detections.frame, c.detections.box]) for c in (first, second))
+    same = {key.tobytes(): row for row, key in enumerate(key_a)}
+    twin = np.array([same.get(key.tobytes(), -1) for key in key_b], np.int64)
+    new = np.flatnonzero(twin < 0)
+    instances = [first.instance(row) for row in range(len(key_a))] + [second.instance(int(row)) for row in new]
+    clip, rows = Clip.of_instances(instances)
+    row_of_second = np.empty(len(key_b), np.int64)
+    row_of_second[new] = rows[len(key_a) :]
+    row_of_second[twin >= 0] = rows[twin[twin >= 0]]
+    return clip, rows[: len(key_a)], row_of_second
