@@ -1,6 +1,7 @@
 """Images in files: TIFF stacks, folders of numbered images or label images. A frame is read when it is asked for."""
 
 import re
+import weakref
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,18 @@ class ImageStack(Video):
 
         self.path = str(path)
         self.fps = fps
+        file = None
         try:
-            self._file = tifffile.TiffFile(path)
-            page = self._file.pages[0]
-            self._shape = (len(self._file.pages), *_with_channels(page.asarray(), Path(path)).shape)
+            file = tifffile.TiffFile(path)
+            self._shape = (len(file.pages), *_with_channels(file.pages[0].asarray(), Path(path)).shape)
         except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+            if file is not None:
+                file.close()
+            if isinstance(error, FormatError):
+                raise
             raise FormatError(f"{path} cannot be read as a TIFF stack; is it complete? ({error})") from error
+        self._file = file
+        self._finalizer = weakref.finalize(self, file.close)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -137,7 +144,7 @@ class ImageStack(Video):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._finalizer()
 
 
 class LabelFolder(LabelVideo):

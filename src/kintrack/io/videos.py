@@ -4,9 +4,9 @@ Channels are as stored: a movie in colour (grey ones mostly are, too) gives 3, o
 movie gives 1, its brightness, which is several times faster than colour.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,13 @@ class MovieFile(Video):
     """A movie, decoded by PyAV. Reading in order decodes each frame once; a jump seeks to the key frame before it."""
 
     def __init__(self, path: str | Path, grey: bool = False) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.path = str(existing_file(path, "a movie"))
-        self._grey = grey
+        self._container: Any = None
         self._open()
+        # One for all frames: PyAV would make one for each frame, and they keep tables of the image's size.
+        self._reformatter = VideoReformatter()
         stream = self._stream
         self.fps = float(stream.average_rate) if stream.average_rate else None
         self._times: list[int] | None = None
@@ -41,6 +45,7 @@ class MovieFile(Video):
     def _open(self) -> None:
         import av
 
+        self.close()
         try:
             self._container = av.open(self.path, "r")
             self._stream = self._container.streams.video[0]
@@ -57,67 +62,57 @@ class MovieFile(Video):
         """(T, Y, X, C); T as the file says, which a file that was cut off does not keep."""
         return self._shape
 
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image]]:
-        """(frame, pixels) for start <= frame < stop, each decoded once."""
-        for frame in range(start, len(self) if stop is None else stop):
-            yield frame, self[frame]
-
     def _read(self, frame: int) -> Image:
         if frame != self._next:
             self._seek(frame)
-        return self._pixels(self._decode(frame))
+        pixels = self._pixels(self._decode(frame))
+        self._next = frame + 1
+        return pixels
 
     def _decode(self, frame: int) -> Any:
-        """The next picture of the decoder, which is that of `frame`."""
+        """The next picture of the decoder, on the way to `frame`."""
         import av
 
         try:
-            picture = next(self._decoded)
+            return next(self._decoded)
         except (StopIteration, av.error.FFmpegError) as error:
-            reason = f" ({error})" if str(error) else ""
             self._open()
-            raise AlignmentError(
-                f"{self.path} ends early: frame {frame} cannot be read, though its header says there are "
-                f"{len(self)}{reason}; "
-                "get the whole file, or leave out the detections past its end"
-            ) from error
-        self._next = frame + 1
-        return picture
+            raise self._ends_early(frame, f" ({error})" if str(error) else "") from error
+
+    def _ends_early(self, frame: int, reason: str = "") -> AlignmentError:
+        return AlignmentError(
+            f"{self.path} ends early or is damaged: frame {frame} cannot be read, though by its header it has frames "
+            f"0..{len(self) - 1}{reason}; get the whole file, or leave out the detections past its end"
+        )
 
     def _seek(self, frame: int) -> None:
         """Make `frame` the one that is decoded next."""
         ahead = frame - self._next
         if not 0 < ahead <= 8:  # a few frames ahead, decoding on is faster than jumping
             times = self._index()
-            self._open()
-            if frame > 0 and times:
-                if frame >= len(times):
-                    raise AlignmentError(
-                        f"{self.path} ends early: it holds {len(times)} frames, though its header says {len(self)}, "
-                        f"and frame {frame} was asked for; "
-                        "get the whole file, or leave out the detections past its end"
-                    )
+            if len(times) > frame:
                 self._jump(frame, times)
                 return
+            if times:
+                raise self._ends_early(frame)
+            self._open()
         while self._next < frame:
-            self._decode(self._next)
+            self._decode(frame)
+            self._next += 1
 
     def _jump(self, frame: int, times: list[int]) -> None:
         """Seek to the key frame before, and decode up to `frame`, told by the time stamps."""
         self._container.seek(times[frame], stream=self._stream, backward=True)
         self._decoded = self._container.decode(self._stream)
-        at = -1
-        while at < frame - 1:
-            picture = self._decode(max(at, 0))
-            at = bisect_right(times, picture.pts) - 1
-            if at >= frame:  # no key frame before it: start from the beginning
-                if at == frame:
-                    self._decoded = _put_back(picture, self._decoded)
-                    break
-                self._open()
-                for skipped in range(frame):
-                    self._decode(skipped)
-                break
+        picture = self._decode(frame)
+        if picture.pts > times[frame]:  # there was no key frame before it: begin at the beginning
+            self._open()
+            picture = self._decode(frame)
+        while picture.pts < times[frame]:
+            picture = self._decode(frame)
+        if picture.pts != times[frame]:
+            raise self._ends_early(frame)
+        self._decoded = chain([picture], self._decoded)
         self._next = frame
 
     def _index(self) -> list[int]:
@@ -137,17 +132,13 @@ class MovieFile(Video):
         return self._times
 
     def _pixels(self, picture: Any) -> Image:
-        pixels: Image = picture.to_ndarray(format=self._format)
+        pixels: Image = self._reformatter.reformat(picture, format=self._format).to_ndarray()
         return pixels[..., None] if pixels.ndim == 2 else pixels
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
-
-
-def _put_back(picture: Any, pictures: Iterator[Any]) -> Iterator[Any]:
-    yield picture
-    yield from pictures
+        if self._container is not None:
+            self._container.close()
 
 
 def load_video(path: str | Path, *, grey: bool = False) -> Video:
