@@ -5,14 +5,11 @@ train ── training.fit                         evaluate ── metrics ──
 render ── viewer.Overlay ── io.write_video    demo ── sim ── all of these
 """
 
-import csv
-import json
 import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,11 +21,13 @@ from kintrack.config import merge
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
-from kintrack.errors import AlignmentError, InputError, OutputExistsError, nearest_name
+from kintrack.errors import InputError
 from kintrack.follow import Progress, TrackConfig, file_hash, find_model, follow, load_model, model_card, model_names
 from kintrack.io.writing import new_file
+from kintrack.outputs import check_report, check_target, choose_targets, pair_sequences, refuse_existing, report_text
 
 if TYPE_CHECKING:
+    from kintrack.demo import Demo
     from kintrack.metrics import Evaluation
     from kintrack.models import GlobalTrackingTransformer
     from kintrack.viewer.draw import OverlayConfig
@@ -75,7 +74,7 @@ def track(
     resolved = TrackConfig.of(tree)
     path = None if isinstance(source, Detections) else Path(source)
     if output is not None:
-        _check_target(Path(output), format, overwrite, path)
+        check_target(Path(output), format, overwrite, path)
     detections = source if isinstance(source, Detections) else io.load(source, identities=False).detections
     if output is not None and (format or io.detect_format(output)) == "ctc" and detections.label is None:
         raise InputError(
@@ -120,15 +119,16 @@ def track_many(
     Returns:
         the tracks by the path they were written to.
     """
+    TrackConfig.of(_as_tree(config))
     given = [Path(source) for source in sources]
     pairs = io.find_pairs(list(given), list(videos) if videos else None)
     output = Path(output)
     if [path for path, _ in pairs] == given and len(given) == 1 and (output.suffix or given[0].is_dir()):
         targets = {output: pairs[0]}
     else:
-        targets = _targets(pairs, output, format)
+        targets = choose_targets(pairs, output, format)
     for target, (path, _) in targets.items():
-        _check_target(target, format, overwrite, path)
+        check_target(target, format, overwrite, path)
     return {
         target: track(
             path, target, video=video, model=model, max_tracks=max_tracks, format=format, device=device, config=config,
@@ -138,38 +138,6 @@ def track_many(
     }  # fmt: skip
 
 
-def _targets(
-    pairs: Sequence[tuple[Path, Path | None]], output: Path, format: str | None
-) -> dict[Path, tuple[Path, Path | None]]:
-    """Where in the folder of results each source's is written."""
-    if output.suffix and not output.is_dir():
-        raise InputError(f"{len(pairs)} files are to be tracked, but {output} is one file; give the name of a folder")
-    targets: dict[Path, tuple[Path, Path | None]] = {}
-    for path, video in pairs:
-        target = output / _result_name(path, format)
-        if target in targets:
-            raise InputError(
-                f"{targets[target][0]} and {path} would both be written to {target}; track them one by one, each to a "
-                "name of its own"
-            )
-        targets[target] = path, video
-    return targets
-
-
-def _result_name(source: Path, format: str | None) -> str:
-    """What the result of a source is called in a folder of results."""
-    known = io.FORMATS.get(format or io.detect_format(source))
-    if known is None:
-        raise InputError(f"there is no format {format!r}: {nearest_name(str(format), io.FORMATS)}")
-    return f"{_stem(source)}{known.suffixes[0]}" if known.suffixes else f"{_stem(source)}_RES"
-
-
-def _stem(path: Path) -> str:
-    """What a sequence is called: its file's stem; its folder's name where all are called gt.txt, as MOTChallenge's."""
-    named = path.parent.parent if path.parent.name in ("det", "gt") and path.stem == path.parent.name else path
-    return named.stem if named.is_file() else named.name
-
-
 def _as_tree(config: TrackConfig | Mapping[str, Any] | None) -> dict[str, Any]:
     """Only what was said: a config's untouched defaults must not hide what a model's card asks for."""
     if isinstance(config, TrackConfig):
@@ -177,20 +145,6 @@ def _as_tree(config: TrackConfig | Mapping[str, Any] | None) -> dict[str, Any]:
     tree = dict(config or {})
     TrackConfig.of(tree)
     return tree
-
-
-def _check_target(output: Path, format: str | None, overwrite: bool, source: Path | None) -> None:
-    """Before any work is done: is the output's format known, and may its name be taken?"""
-    if format is not None and format not in io.FORMATS:
-        raise InputError(f"there is no format {format!r}: {nearest_name(format, io.FORMATS)}")
-    if format is None:
-        io.detect_format(output)
-    if source is not None and output.exists() and output.samefile(source):
-        raise OutputExistsError(f"{output} is the input itself; give the result another name")
-    if not overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise OutputExistsError(
-            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
-        )
 
 
 def _pixels(
@@ -242,52 +196,17 @@ def evaluate(
     from kintrack import metrics
 
     if output is not None:
-        _check_report(Path(output), overwrite)
+        check_report(Path(output), overwrite)
     found = {}
-    for name, (true_path, predicted_path) in _sequences(Path(truth), Path(prediction)).items():
+    for name, (true_path, predicted_path) in pair_sequences(Path(truth), Path(prediction)).items():
         pair = io.load(true_path), io.load(predicted_path)
         found[name] = metrics.mot_challenge(*pair) if mot_challenge else pair
     each, together = metrics.evaluate_many(found, match, threshold=threshold)
     results = each | ({"all": together} if len(each) > 1 else {})
     if output is not None:
         with new_file(output, overwrite) as draft:
-            draft.write_text(_report(results, Path(output).suffix), encoding="utf-8")
+            draft.write_text(report_text(results, Path(output).suffix), encoding="utf-8")
     return results
-
-
-def _sequences(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
-    """The files of truth and prediction that belong together, by the name of the sequence."""
-    true, predicted = ({_stem(path): path for path, _ in io.find_pairs(given)} for given in (truth, prediction))
-    if len(true) == len(predicted) == 1:
-        return {next(iter(true)): (next(iter(true.values())), next(iter(predicted.values())))}
-    for known, wanted, what in ((predicted, true, truth), (true, predicted, prediction)):
-        lonely = sorted(wanted.keys() - known.keys())
-        if lonely:
-            raise AlignmentError(
-                f"{', '.join(lonely)} in {what}: no counterpart of that name (there are {', '.join(sorted(known))}); "
-                "truth and prediction are paired by stem: name them alike"
-            )
-    return {name: (path, predicted[name]) for name, path in true.items()}
-
-
-def _check_report(output: Path, overwrite: bool) -> None:
-    if output.suffix not in (".json", ".csv"):
-        raise InputError(f"{output} ends in {output.suffix or 'nothing'}; results are written as .json or .csv")
-    if output.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
-        )
-
-
-def _report(results: "Mapping[str, Evaluation]", suffix: str) -> str:
-    if suffix == ".json":
-        return json.dumps({name: result.to_dict() for name, result in results.items()}, indent=2)
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = list(next(iter(results.values())))
-    writer.writerow(["sequence", *names])
-    writer.writerows([sequence, *(result[name] for name in names)] for sequence, result in results.items())
-    return text.getvalue()
 
 
 def convert(
@@ -309,7 +228,7 @@ def convert(
         video: which video, where the source holds several.
         overwrite: replace an output that is there.
     """
-    _check_target(Path(output), format, overwrite, Path(source))
+    check_target(Path(output), format, overwrite, Path(source))
     tracks = io.load(source, source_format, video=video)
     io.save(tracks, output, format, overwrite=overwrite, source=source)
     return tracks
@@ -339,10 +258,7 @@ def render(
     from kintrack.viewer.draw import Contrast, Overlay, OverlayConfig, black_video
 
     path = None if isinstance(tracks, Tracks) else Path(tracks)
-    if Path(output).exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
-        )
+    refuse_existing(Path(output), overwrite)
     tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks)
     with ExitStack() as stack:
         found = video or (io.find_video(path) if path is not None else None)
@@ -399,3 +315,18 @@ def info() -> dict[str, Any]:
         "models": {name: model_card(find_model(name)).get("about", "") for name in model_names()},
         "formats": {name: known.about for name, known in io.FORMATS.items()},
     }
+
+
+def demo(
+    output: str | Path = "demo",
+    *,
+    seed: int = 0,
+    model: str | Path = "general",
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> "Demo":
+    """A simulated scene, tracked and scored beside a nearest-neighbour tracker; see `kintrack.demo.run_demo`."""
+    from kintrack.demo import run_demo
+
+    return run_demo(output, seed=seed, model=model, device=device, overwrite=overwrite, progress=progress)

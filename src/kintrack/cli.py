@@ -2,24 +2,19 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kintrack._version import __version__
 from kintrack.config import TrackerConfig, merge, parse_overrides, read_yaml
 from kintrack.errors import KintrackError
-
-if TYPE_CHECKING:
-    from kintrack.follow import Progress
+from kintrack.terminal import Warnings, console, plain, print_scores, progress_bars, say
 
 app = typer.Typer(
     name="kintrack",
-    help="Who is who, and who came from whom, for every animal and every cell in a video.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -98,6 +93,41 @@ def _kintrack(
 
 
 @app.command()
+def demo(
+    output: Annotated[Path, _option("The folder for everything it makes.", "--output", "-o", show_default=True)] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, _option("Another seed is another scene.", "--seed", show_default=True, min=0)] = 0,
+    model: Annotated[str, _option("The model, by name or path.", "--model", "-m", show_default=True)] = "general",
+    device: DeviceOption = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """See what it does: simulate a scene, track it, score it, and draw it.
+
+    Eight animals cross and hide each other; a simulated detector misses some. The model's tracks are scored beside
+    those of a nearest-neighbour tracker. Needs no data, and takes about a minute.
+
+    [bold]kintrack demo -o demo[/bold]
+    """
+    from kintrack import api
+
+    with progress_bars(quiet) as progress:
+        made = api.demo(
+            output,
+            seed=seed,
+            model=model,
+            device="auto" if device is None else device.value,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        print_scores(made.scores, first="tracker")
+    for what, path in made.files.items():
+        say(f"{what:<12}{path}", quiet)
+
+
+@app.command()
 def track(
     inputs: Annotated[
         list[Path],
@@ -132,20 +162,20 @@ def track(
 
     The config that was used is saved beside the result, as OUTPUT.kintrack.yaml.
 
-    [bold]kintrack track poses.slp -o tracked.slp[/bold]            SLEAP poses
+    [bold]kintrack track poses.slp -o tracked.slp[/bold]          SLEAP poses
 
-    [bold]kintrack track det.txt -o out.txt -n 6[/bold]             MOTChallenge boxes of six individuals
+    [bold]kintrack track det.txt -o out.txt -n 6[/bold]           boxes of six individuals
 
-    [bold]kintrack track sequence/ -o result/[/bold]                Cell Tracking Challenge folder
+    [bold]kintrack track sequence/ -o result/[/bold]              a CTC folder of cells
 
-    [bold]kintrack track *.slp --video videos/ -o tracked/[/bold]   many files, paired by stem
+    [bold]kintrack track *.slp -v videos/ -o tracked/[/bold]      many files, paired by stem
 
     [bold]kintrack track a.csv -o b.csv --set tracker.max_gap=120[/bold]
     """
     from kintrack import api
 
     tree = _tree(config, set_)
-    with _progress(quiet) as progress:
+    with progress_bars(quiet) as progress:
         results = api.track_many(
             inputs,
             output,
@@ -159,7 +189,7 @@ def track(
             progress=progress,
         )
     for path, tracks in results.items():
-        _say(f"{path}: {tracks!r}", quiet)
+        say(f"{path}: {tracks!r}", quiet)
 
 
 @app.command(name="eval")
@@ -207,9 +237,9 @@ def evaluate(
         overwrite=overwrite,
     )
     if not quiet:
-        _print_scores(results)
+        print_scores(results)
     if output is not None:
-        _say(f"written to {output}", quiet)
+        say(f"written to {output}", quiet)
 
 
 @app.command()
@@ -235,7 +265,7 @@ def convert(
     from kintrack import api
 
     tracks = api.convert(source, output, format=format, source_format=source_format, video=video, overwrite=overwrite)
-    _say(f"{output}: {tracks!r}", quiet)
+    say(f"{output}: {tracks!r}", quiet)
 
 
 @app.command()
@@ -265,7 +295,7 @@ def render(
     """
     from kintrack import api
 
-    with _progress(quiet) as progress:
+    with progress_bars(quiet) as progress:
         api.render(
             tracks,
             output,
@@ -275,7 +305,7 @@ def render(
             overwrite=overwrite,
             progress=progress,
         )
-    _say(f"written to {output}", quiet)
+    say(f"written to {output}", quiet)
 
 
 @app.command()
@@ -289,7 +319,7 @@ def info() -> None:
     for name, value in api.info().items():
         lines = [f"{k}  {v}" for k, v in value.items()] if isinstance(value, dict) else value
         table.add_row(f"[bold]{name}[/bold]", "\n".join(lines) if isinstance(lines, list) else lines)
-    _console(stderr=False).print(table)
+    console(stderr=False).print(table)
 
 
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
@@ -297,98 +327,13 @@ def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     return merge(read_yaml(config) if config is not None else {}, parse_overrides(assignments or []))
 
 
-def _console(stderr: bool = True) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-def _say(text: str, quiet: bool) -> None:
-    if not quiet:
-        print(text)
-
-
-@contextmanager
-def _progress(quiet: bool) -> "Iterator[Progress | None]":
-    """Bars with frames a second and the time left, on a terminal; nothing where nobody looks."""
-    console = _console()
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks or bars.tasks[tasks[what]].completed > done:  # the next file begins
-                tasks[what] = bars.add_task(what, rate="")
-            speed = bars.tasks[tasks[what]].speed
-            bars.update(tasks[what], completed=done, total=total, rate=f"{speed:.0f} frames/s" if speed else "")
-
-        yield tell
-
-
-def _print_scores(results: Any) -> None:
-    """One sequence: every measure and what it means. Several: a line each, with the chief measures."""
-    from rich.table import Table
-
-    from kintrack.metrics import MEASURES
-
-    table = Table(box=None, header_style="bold")
-    if len(results) == 1:
-        (found,) = results.values()
-        for column in ("measure", "value", "meaning"):
-            table.add_column(column, justify="right" if column == "value" else "left")
-        for name, meaning in MEASURES.items():
-            table.add_row(name, _number(name, found[name]), f"[dim]{_plain(meaning)}[/dim]")
-    else:
-        table.add_column("sequence")
-        for name in _CHIEF:
-            table.add_column(name, justify="right")
-        for sequence, found in results.items():
-            table.add_row(_plain(sequence), *(_number(name, found[name]) for name in _CHIEF))
-    _console(stderr=False).print(table)
-
-
-_CHIEF = ("hota", "deta", "assa", "idf1", "mota", "num_switches", "switches_per_100k")
-
-
-def _number(name: str, value: float) -> str:
-    """Counts whole, shares with three digits, `-` for what is undefined."""
-    if value != value:
-        return "-"
-    if name == "switches_per_100k":
-        return f"{value:.1f}"
-    is_count = name.startswith("num_") or name.endswith(("_tracked", "_lost")) or name in ("idtp", "idfp", "idfn")
-    return f"{value:.0f}" if is_count else f"{value:.3f}"
-
-
-class _Warnings(logging.Handler):
-    """What the package warns of, as lines on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _console().print(f"[yellow]warning:[/yellow] {_plain(record.getMessage())}", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """Text in which brackets are brackets, not styles."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
 def main() -> None:
     """The entry point. An error that kintrack raises on purpose is one red line and exit code 2."""
-    logging.getLogger("kintrack").addHandler(_Warnings(logging.WARNING))
+    logging.getLogger("kintrack").addHandler(Warnings(logging.WARNING))
     try:
         app()
     except KintrackError as error:
         if "--debug" in sys.argv:
             raise
-        _console().print(f"[bold red]error:[/bold red] {_plain(str(error))}", soft_wrap=True)
+        console().print(f"[bold red]error:[/bold red] {plain(str(error))}", soft_wrap=True)
         sys.exit(2)

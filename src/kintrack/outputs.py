@@ -1,0 +1,121 @@
+"""Where results go and which files belong together: decided, and refused, before any work is done."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kintrack import io
+from kintrack.errors import AlignmentError, InputError, OutputExistsError, nearest_name
+
+if TYPE_CHECKING:
+    from kintrack.metrics import Evaluation
+
+
+def choose_targets(
+    pairs: Sequence[tuple[Path, Path | None]], output: Path, format: str | None
+) -> dict[Path, tuple[Path, Path | None]]:
+    """Where in the folder of results each source's is written: its source and video, by that path.
+
+    Raises:
+        InputError: the output is a file, or two results would have one name.
+    """
+    if output.suffix and not output.is_dir():
+        raise InputError(f"{len(pairs)} files are to be tracked, but {output} is one file; give the name of a folder")
+    targets: dict[Path, tuple[Path, Path | None]] = {}
+    for path, video in pairs:
+        target = output / _result_name(path, format)
+        if target in targets:
+            raise InputError(
+                f"{targets[target][0]} and {path} would both be written to {target}; track them one by one, each to a "
+                "name of its own"
+            )
+        targets[target] = path, video
+    return targets
+
+
+def _result_name(source: Path, format: str | None) -> str:
+    """What the result of a source is called in a folder of results."""
+    known = io.FORMATS.get(format or io.detect_format(source))
+    if known is None:
+        raise InputError(f"there is no format {format!r}: {nearest_name(str(format), io.FORMATS)}")
+    return f"{sequence_name(source)}{known.suffixes[0]}" if known.suffixes else f"{sequence_name(source)}_RES"
+
+
+def sequence_name(path: Path) -> str:
+    """What a sequence is called: its file's stem; its folder's name where all are called gt.txt, as MOTChallenge's."""
+    named = path.parent.parent if path.parent.name in ("det", "gt") and path.stem == path.parent.name else path
+    return named.stem if named.is_file() else named.name
+
+
+def check_target(output: Path, format: str | None, overwrite: bool, source: Path | None) -> None:
+    """Before any work is done: is the output's format known, and may its name be taken?
+
+    Raises:
+        InputError: the format is not known.
+        OutputExistsError: the output is there, or is the source itself.
+    """
+    if format is not None and format not in io.FORMATS:
+        raise InputError(f"there is no format {format!r}: {nearest_name(format, io.FORMATS)}")
+    if format is None:
+        io.detect_format(output)
+    if source is not None and output.exists() and output.samefile(source):
+        raise OutputExistsError(f"{output} is the input itself; give the result another name")
+    refuse_existing(output, overwrite)
+
+
+def refuse_existing(output: Path, overwrite: bool) -> None:
+    """An empty folder counts as not there.
+
+    Raises:
+        OutputExistsError: the output is there, and may not be overwritten.
+    """
+    if not overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise OutputExistsError(
+            f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
+        )
+
+
+def pair_sequences(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]]:
+    """The files of truth and prediction that belong together, by the name of the sequence.
+
+    Raises:
+        AlignmentError: a sequence is only in one of the two.
+    """
+    true, predicted = ({sequence_name(path): path for path, _ in io.find_pairs(given)} for given in (truth, prediction))
+    if len(true) == len(predicted) == 1:
+        return {next(iter(true)): (next(iter(true.values())), next(iter(predicted.values())))}
+    for known, wanted, what in ((predicted, true, truth), (true, predicted, prediction)):
+        lonely = sorted(wanted.keys() - known.keys())
+        if lonely:
+            raise AlignmentError(
+                f"{', '.join(lonely)} in {what}: no counterpart of that name (there are {', '.join(sorted(known))}); "
+                "truth and prediction are paired by stem: name them alike"
+            )
+    return {name: (path, predicted[name]) for name, path in true.items()}
+
+
+def check_report(output: Path, overwrite: bool) -> None:
+    """Before any work is done: can results be written there?
+
+    Raises:
+        InputError: the suffix is neither .json nor .csv.
+        OutputExistsError: the output is there.
+    """
+    if output.suffix not in (".json", ".csv"):
+        raise InputError(f"{output} ends in {output.suffix or 'nothing'}; results are written as .json or .csv")
+    refuse_existing(output, overwrite)
+
+
+def report_text(results: "Mapping[str, Evaluation]", suffix: str) -> str:
+    """The results of all sequences, as JSON with everything in it, or as CSV with a line for each."""
+    if suffix == ".json":
+        return json.dumps({name: result.to_dict() for name, result in results.items()}, indent=2)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = list(next(iter(results.values())))
+    writer.writerow(["sequence", *names])
+    writer.writerows([sequence, *(result[name] for name in names)] for sequence, result in results.items())
+    return text.getvalue()

@@ -1,0 +1,100 @@
+"""What a person at a terminal sees: progress, tables, warnings. Results go to stdout, everything else to stderr."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kintrack.follow import Progress
+    from kintrack.metrics import Evaluation
+
+
+def console(stderr: bool = True) -> "Console":
+    """Where to write; plain and wide where the reader is a file or a program."""
+    from rich.console import Console
+
+    screen = Console(stderr=stderr, highlight=False)
+    return screen if screen.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line of the result."""
+    if not quiet:
+        console(stderr=False).print(text, markup=False, soft_wrap=True)
+
+
+class Warnings(logging.Handler):
+    """What the package warns of, as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console().print(f"[yellow]warning:[/yellow] {plain(record.getMessage())}", soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Text in which brackets are brackets, not styles."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> "Iterator[Progress | None]":
+    """Bars with frames a second and the time left, on a terminal; nothing where nobody looks."""
+    screen = console()
+    if quiet or not screen.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=screen) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks or bars.tasks[tasks[what]].completed > done:  # the next file begins
+                tasks[what] = bars.add_task(what, rate="")
+            speed = bars.tasks[tasks[what]].speed
+            bars.update(tasks[what], completed=done, total=total, rate=f"{speed:.0f} frames/s" if speed else "")
+
+        yield tell
+
+
+def print_scores(results: "Mapping[str, Evaluation]", first: str = "sequence") -> None:
+    """One sequence: every measure and what it means. Several: a line each, with the chief measures."""
+    from rich.table import Table
+
+    from kintrack.metrics import MEASURES
+
+    table = Table(box=None, header_style="bold")
+    if len(results) == 1:
+        (found,) = results.values()
+        for column in ("measure", "value", "meaning"):
+            table.add_column(column, justify="right" if column == "value" else "left")
+        for name, meaning in MEASURES.items():
+            table.add_row(name, _number(name, found[name]), f"[dim]{plain(meaning)}[/dim]")
+    else:
+        table.add_column(first)
+        for name in _CHIEF:
+            table.add_column(name, justify="right")
+        for sequence, found in results.items():
+            table.add_row(plain(sequence), *(_number(name, found[name]) for name in _CHIEF))
+    console(stderr=False).print(table)
+
+
+_CHIEF = ("hota", "deta", "assa", "idf1", "mota", "num_switches", "switches_per_100k")
+
+
+def _number(name: str, value: float) -> str:
+    """Counts whole, shares with three digits, `-` for what is undefined."""
+    if value != value:
+        return "-"
+    if name == "switches_per_100k":
+        return f"{value:.1f}"
+    is_count = name.startswith("num_") or name.endswith(("_tracked", "_lost")) or name in ("idtp", "idfp", "idfn")
+    return f"{value:.0f}" if is_count else f"{value:.3f}"
