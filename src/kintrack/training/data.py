@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kintrack.config import DataConfig, EncoderConfig
 from kintrack.core.clip import Clip
-from kintrack.core.detections import Ints
+from kintrack.core.detections import Detections, Ints
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
 from kintrack.errors import InputError
@@ -76,9 +76,10 @@ class Clips:
         if self.encoder is None or self.videos is None:
             return replace(clip, video=video)
         frame = timing.start + timing.step * clip.detections.frame
-        order = np.argsort(frame, kind="stable")  # backward in time the rows of the video are the other way round
-        shown = clip.detections.take(order).with_columns(frame=frame[order].astype(np.int32))
-        crops = crop_detections(self.videos[video], shown, np.argsort(order), self.encoder)
+        # Backward in time the video's rows are the other way round: sorted for reading, and put back in place.
+        shown = Detections.of(frame, clip.detections.box)
+        place = np.argsort(np.argsort(frame, kind="stable"))
+        crops = crop_detections(self.videos[video], shown, place, self.encoder)
         return replace(clip, video=video, crops=crops)
 
     def _world(self, rng: Generator) -> Tracks:
