@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from kintrack.config import DataConfig, EncoderConfig
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks

@@ -9,7 +9,7 @@ workers, and after any interruption.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -132,7 +132,9 @@ def _retimed(truth: Tracks, timing: _Timing) -> Tracks:
     seen = truth.detections
     frame = (seen.frame - timing.start) // timing.step
     order = np.argsort(frame, kind="stable")
-    columns = {n: c[order] for n, c in seen.columns().items() if n != "frame" and not n.startswith("extra.")}
+    columns: dict[str, Any] = {
+        n: c[order] for n, c in seen.columns().items() if n != "frame" and not n.startswith("extra.")
+    }
     return Tracks(replace(seen, frame=frame[order], extra={}, **columns), truth.track[order])
 
 
