@@ -115,7 +115,7 @@ class _Table:
         except ValueError:
             row = next(i for i, cell in enumerate(text.tolist()) if not _is_number(cell))
             raise FormatError(
-                f"{self.path}, line {self.line(row)}: {name} is {text[row]!r}; wanted a number, or nothing"
+                f"{self.path}, line {self.line(row)}: {name} is {str(text[row])!r}; wanted a number, or nothing"
             ) from None
 
     def whole(self, name: str, lowest: int, empty: int | None = None) -> Ints:
@@ -126,7 +126,7 @@ class _Table:
         wrong = np.flatnonzero(~(values >= lowest) | (values != np.round(values)))
         if len(wrong):
             row = int(wrong[0])
-            given = self.text[name][row]
+            given = str(self.text[name][row])
             raise FormatError(
                 f"{self.path}, line {self.line(row)}: {name} is {given!r}; wanted a whole number from {lowest} on"
             )
