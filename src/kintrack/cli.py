@@ -329,7 +329,8 @@ def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
 
 def main() -> None:
     """The entry point. An error that kintrack raises on purpose is one red line and exit code 2."""
-    logging.getLogger("kintrack").addHandler(Warnings(logging.WARNING))
+    log, warnings = logging.getLogger("kintrack"), Warnings(logging.WARNING)
+    log.addHandler(warnings)
     try:
         app()
     except KintrackError as error:
@@ -337,3 +338,5 @@ def main() -> None:
             raise
         console().print(f"[bold red]error:[/bold red] {plain(str(error))}", soft_wrap=True)
         sys.exit(2)
+    finally:
+        log.removeHandler(warnings)
