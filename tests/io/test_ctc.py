@@ -135,6 +135,16 @@ def test_a_folder_without_labels_or_with_several_sequences_is_refused(tmp_path: 
         io.load(tmp_path / "nowhere")
 
 
+def test_a_truth_is_preferred_to_a_result_beside_the_images(tmp_path: Path) -> None:
+    (tmp_path / "01").mkdir()
+    imwrite(tmp_path / "01" / "t000.tif", np.zeros((4, 40), np.uint8))
+    folder(tmp_path / "01_ST" / "SEG", [[1, 2]], None, prefix="man_seg")
+    folder(tmp_path / "01_RES", [[1]], ["1 0 0 0"], prefix="mask")
+    assert len(io.load(tmp_path)) == 2
+    assert len(io.load(tmp_path / "01")) == 2
+    assert len(io.load(tmp_path / "01_RES")) == 1
+
+
 def test_images_that_do_not_start_at_0_are_refused(tmp_path: Path) -> None:
     (tmp_path / "01").mkdir()
     imwrite(tmp_path / "01" / "t005.tif", np.zeros((4, 40), np.uint8))
@@ -221,6 +231,12 @@ def test_zero_tracks_and_too_many_are_refused_and_leave_nothing(tmp_path: Path) 
     with pytest.raises(InputError, match=words):
         io.save(Tracks(many, np.arange(n)), tmp_path / "r", labels=video_of(masks))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_above_8_bits_stay_as_they_are(tmp_path: Path) -> None:
+    masks = [[1, 2], [1, 2]]
+    io.save(tracked(masks, [300, 65_535, 300, 65_535]), tmp_path / "r", labels=video_of(masks))
+    np.testing.assert_array_equal(io.load(tmp_path / "r").track, [300, 65_535] * 2)
 
 
 def test_ids_above_16_bits_are_numbered_afresh(tmp_path: Path) -> None:

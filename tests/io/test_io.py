@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tifffile import imwrite
 
 from kintrack import io
 from kintrack.core.detections import Detections, Skeleton
@@ -36,10 +37,10 @@ def test_the_suffix_decides_the_format(name: str, format: str) -> None:
 
 
 def test_an_unknown_suffix_or_name_is_answered_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError,
-        match=r"a.json ends in .json, which is no format of detections; wanted .slp \(sleap\), a folder \(ctc\), .txt \(mot\), .csv \(csv\), or name the format",
-    ):
+    words = (
+        r"a.json ends in .json, which is no format of detections; wanted .slp \(sleap\), a folder \(ctc\), .txt \(mot\)"
+    )
+    with pytest.raises(InputError, match=words):
         io.detect_format("a.json")
     with pytest.raises(InputError, match=r"there is no format 'slaep': did you mean 'sleap'\?"):
         io.load("a.slp", "slaep")
@@ -146,6 +147,14 @@ def test_without_videos_each_is_looked_for_beside_its_file(shared_data: Path) ->
     assert all(video is None for _, video in bees)
     cells = shared_data / "cells" / "ecoli"
     assert io.find_pairs(cells) == [(cells, cells / "01")]
+
+
+def test_each_sequence_of_a_set_of_cells_is_one(tmp_path: Path) -> None:
+    for name in ("01", "01_GT/TRA", "02", "02_GT/TRA"):
+        (tmp_path / name).mkdir(parents=True)
+        image = "t000.tif" if "GT" not in name else "man_track000.tif"
+        imwrite(tmp_path / name / image, np.zeros((4, 4), np.uint8))
+    assert io.find_pairs(tmp_path) == [(tmp_path / "01", tmp_path / "01"), (tmp_path / "02", tmp_path / "02")]
 
 
 def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:

@@ -210,7 +210,12 @@ def _detection_files(path: Path) -> list[Path]:
     """The path itself, or the files of detections in a folder that is none."""
     if not path.exists():
         raise InputError(f"{path} does not exist; wanted a file or folder of detections: check the path")
-    if not path.is_dir() or mot.is_sequence(path) or _is_ctc(path):
+    if not path.is_dir() or mot.is_sequence(path):
+        return [path]
+    sequences = ctc.sequences_in(path)
+    if len(sequences) > 1:
+        return sequences
+    if _is_ctc(path):
         return [path]
     suffixes = {suffix for known in FORMATS.values() for suffix in known.suffixes}
     inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
@@ -226,8 +231,8 @@ def _detection_files(path: Path) -> list[Path]:
 def _is_ctc(path: Path) -> bool:
     try:
         ctc.resolve(path)
-    except InputError as error:
-        return "sequences" in str(error)
+    except InputError:
+        return False
     return True
 
 

@@ -27,7 +27,7 @@ RESULT_FILES = ("mask*.tif", "res_track.txt")  # what `write` makes: nothing els
 
 MAX_LABEL = 65535
 _TABLES = ("man_track.txt", "res_track.txt")
-_BESIDE = ("_GT/TRA", "_ST/TRA", "_RES", "_ST/SEG", "_GT/SEG")
+_BESIDE = ("_GT/TRA", "_ST/TRA", "_ST/SEG", "_GT/SEG", "_RES")  # results last: they are not what to track
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def resolve(path: Path) -> CtcFolder:
             f"{path} is not a folder; wanted a Cell Tracking Challenge folder, such as 01 beside 01_GT, 01_GT/TRA, or "
             "a result"
         )
-    sequences = sorted(
-        p for p in path.iterdir() if p.is_dir() and any((path / f"{p.name}{end}").is_dir() for end in _BESIDE)
-    )
+    sequences = sequences_in(path)
     if len(sequences) > 1:
         listed = ", ".join(p.name for p in sequences)
         raise InputError(f"{path} holds {len(sequences)} sequences ({listed}); name one of them, like {sequences[0]}")
@@ -68,6 +66,12 @@ def resolve(path: Path) -> CtcFolder:
         f"{path} holds no label images; wanted mask000.tif or man_track000.tif files in it, or in {path.name}_GT/TRA "
         "beside it"
     )
+
+
+def sequences_in(path: Path) -> list[Path]:
+    """The folders of images in a folder that have labels beside them, such as 01 and 02."""
+    inside = sorted(child for child in path.iterdir() if child.is_dir())
+    return [child for child in inside if any((path / f"{child.name}{end}").is_dir() for end in _BESIDE)]
 
 
 def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tracks:

@@ -53,25 +53,26 @@ def read_image(path: Path) -> NDArray[Any]:
         FormatError: the file is cut off, or no image.
     """
     try:
-        if path.suffix.lower() in TIFF:
-            import tifffile
-
-            return np.asarray(tifffile.imread(path))
-        import PIL.Image
-
-        with PIL.Image.open(path) as picture:
-            plain = picture.mode in ("L", "RGB", "I;16")
-            return np.asarray(picture if plain else picture.convert("RGB"))
-    except (OSError, ValueError, TypeError, IndexError, EOFError) as error:
+        return _tiff(path) if path.suffix.lower() in TIFF else _picture(path)
+    except (OSError, ValueError, TypeError, IndexError, EOFError, RuntimeError) as error:
         raise FormatError(f"{path} cannot be read as an image; is it complete? ({error})") from error
-    except Exception as error:
-        # tifffile raises its own error, an Exception directly, which can only be named by importing it.
-        if (
-            type(error).__name__ in ("TiffFileError", "ImcdError", "DelayedImportError")
-            or "imagecodecs" in type(error).__module__
-        ):
-            raise FormatError(f"{path} cannot be read as an image; is it complete? ({error})") from error
-        raise
+
+
+def _tiff(path: Path) -> NDArray[Any]:
+    import tifffile
+
+    try:
+        return np.asarray(tifffile.imread(path))
+    except tifffile.TiffFileError as error:
+        raise ValueError(str(error)) from error
+
+
+def _picture(path: Path) -> NDArray[Any]:
+    import PIL.Image
+
+    with PIL.Image.open(path) as picture:
+        plain = picture.mode in ("L", "RGB", "I;16")
+        return np.asarray(picture if plain else picture.convert("RGB"))
 
 
 class ImageFolder(Video):

@@ -60,12 +60,7 @@ def _write_copy(tracks: Tracks, path: Path, source: Path) -> None:
     video = _video_of(tables, tracks)
     rows, replaced = instance_rows(tables, video)
     _check_rows(tracks, tables, rows)
-    with import_h5py().File(source, "r") as file:
-        others = any(
-            "track" in (file[name].dtype.names or ())
-            for name in file
-            if hasattr(file[name], "dtype") and name != "instances"
-        )
+    others = _others_have_tracks(source)
     here = np.isin(np.arange(len(tables.frame)), [*rows.tolist(), *replaced])
     kept_ids = np.arange(len(tables.track_names)) if others else np.unique(tables.track[~here & (tables.track >= 0)])
     place = {int(old): new for new, old in enumerate(kept_ids)}
@@ -94,6 +89,19 @@ def _write_copy(tracks: Tracks, path: Path, source: Path) -> None:
         # Format 1.2 is 1.1 with a tracking score, which the table has now.
         if 1.1 <= tables.format_id < 1.2:
             file["metadata"].attrs["format_id"] = 1.2
+
+
+def _others_have_tracks(source: Path) -> bool:
+    """Whether something beside the instances (masks, boxes, centroids of newer files) names tracks by position."""
+    found = []
+
+    def look(name: str, stored: Any) -> None:
+        fields = getattr(getattr(stored, "dtype", None), "names", None) or ()
+        found.append(name != "instances" and ("track" in fields or name.endswith("/track")))
+
+    with import_h5py().File(source, "r") as file:
+        file.visititems(look)
+    return any(found)
 
 
 def _video_of(tables: SlpTables, tracks: Tracks) -> int:

@@ -87,7 +87,7 @@ class _Table:
         header, body = [_canonical(name) for name in rows[0]], rows[1:]
         self._check_shape(header, body)
         columns: Iterable[tuple[str, ...]] = zip(*body, strict=True) if body else [()] * len(header)
-        self.text = {name: np.asarray(values, dtype=np.str_) for name, values in zip(header, columns, strict=True)}
+        self.text = dict(zip(header, columns, strict=True))
         self.n = len(body)
 
     def _check_shape(self, header: list[str], body: list[list[str]]) -> None:
@@ -109,13 +109,17 @@ class _Table:
 
     def numbers(self, name: str) -> Floats:
         """A column as float64; an empty cell is nan."""
-        text = np.char.strip(self.text[name]) if self.n else self.text[name]
+        text = self.text[name]
         try:
-            return np.where(text == "", "nan", text).astype(np.float64)
+            return np.fromiter(map(float, text), np.float64, self.n)
+        except ValueError:  # an empty cell, mostly
+            pass
+        try:
+            return np.fromiter((float(cell) if cell.strip() else np.nan for cell in text), np.float64, self.n)
         except ValueError:
-            row = next(i for i, cell in enumerate(text.tolist()) if not _is_number(cell))
+            row = next(i for i, cell in enumerate(text) if not _is_number(cell))
             raise FormatError(
-                f"{self.path}, line {self.line(row)}: {name} is {str(text[row])!r}; wanted a number, or nothing"
+                f"{self.path}, line {self.line(row)}: {name} is {text[row]!r}; wanted a number, or nothing"
             ) from None
 
     def whole(self, name: str, lowest: int, empty: int | None = None) -> Ints:
@@ -126,7 +130,7 @@ class _Table:
         wrong = np.flatnonzero(~(values >= lowest) | (values != np.round(values)))
         if len(wrong):
             row = int(wrong[0])
-            given = str(self.text[name][row])
+            given = self.text[name][row]
             raise FormatError(
                 f"{self.path}, line {self.line(row)}: {name} is {given!r}; wanted a whole number from {lowest} on"
             )
@@ -203,7 +207,7 @@ def _canonical(name: str) -> str:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell or "nan")
+        float(cell.strip() or "nan")
     except ValueError:
         return False
     return True
@@ -292,8 +296,8 @@ def _names(table: _Table, track: Ints) -> dict[int, str]:
     if "name" not in table.text or "track_id" not in table.text:
         return {}
     ids, first = np.unique(track, return_index=True)
-    names = table.text["name"][first]
-    return {int(i): str(name) for i, name in zip(ids, names, strict=True) if i >= 0 and name}
+    names = table.text["name"]
+    return {int(i): names[row] for i, row in zip(ids, first, strict=True) if i >= 0 and names[row]}
 
 
 def _typed(table: _Table, name: str) -> Column:
@@ -301,8 +305,8 @@ def _typed(table: _Table, name: str) -> Column:
     try:
         values = table.numbers(name)
     except FormatError:
-        return table.text[name]
-    return table.text[name] if table.n and np.isnan(values).all() else values
+        return np.asarray(table.text[name], dtype=np.str_)
+    return np.asarray(table.text[name], dtype=np.str_) if table.n and np.isnan(values).all() else values
 
 
 def _keypoint_columns(found: Detections, axes: str) -> dict[str, Column]:
@@ -330,10 +334,11 @@ def _extra_columns(found: Detections, taken: Mapping[str, Column]) -> dict[str, 
     return columns
 
 
-def _cells(column: Column) -> Iterable[str]:
-    """A column as text: floats shortest and exact, nan empty, booleans 0 and 1."""
+def _cells(column: Column) -> list[Any]:
+    """A column as the csv module writes it: floats shortest and exact, nan empty, booleans 0 and 1."""
     if column.dtype == np.bool_:
         column = column.astype(np.int64)
-    if np.issubdtype(column.dtype, np.floating):
-        return ["" if value != value else repr(value) for value in column.astype(np.float64).tolist()]
-    return [str(value) for value in column.tolist()]
+    values: list[Any] = column.tolist()
+    if np.issubdtype(column.dtype, np.floating) and np.isnan(column).any():
+        return [None if value != value else value for value in values]
+    return values
