@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from kintrack.config import ModelConfig, TrackerConfig
+from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
 from kintrack.core.clip import Clip, Crops, Frame, Instance
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.sightings import Sightings
@@ -18,6 +19,25 @@ from kintrack.windows.window import Window, between, follow
 
 Given = Clip | Detections | Sequence[Frame] | Sequence[Instance]
 V = TypeVar("V")
+_NOTE = "This happened in"
+
+
+class Batch(list[Clip]):
+    """Clips, with the window of their questions made already (in a process that prepares them).
+
+    Attributes:
+        window: of those clips that hold detections; None if none does.
+    """
+
+    window: Window | None = None
+
+    @classmethod
+    def prepare(cls, clips: Sequence[Clip | Sequence[Frame]], model: ModelConfig, tracker: TrackerConfig) -> Self:
+        """The batch of the clips, for a model and a tracker."""
+        batch = cls(as_clips(list(clips)))
+        seen = [clip for clip in batch if len(clip.detections)]
+        batch.window = questions(seen, model, tracker) if seen else None
+        return batch
 
 
 def as_clips(batch: Any) -> list[Clip]:
@@ -38,7 +58,8 @@ def naming(clips: Sequence[Clip]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note("This happened in " + ", ".join(_place(clip) for clip in clips))
+        if not any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):  # the innermost knows best
+            error.add_note(f"{_NOTE} {', '.join(_place(clip) for clip in clips)}")
         raise
 
 
@@ -48,16 +69,33 @@ def _place(clip: Clip) -> str:
     return f"frames {clip.frames[0]} to {clip.frames[-1]} of video {clip.video!r}"
 
 
-def question(clip: Clip, model: ModelConfig, tracker: TrackerConfig, with_crops: bool) -> Window:
-    """The questions that a tracker asks while it goes through a clip, with the true answers.
+def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig) -> Window:
+    """The questions that a tracker asks while it goes through the clips, with the true answers.
 
-    Detections without a place are left out, as the tracker leaves them out.
+    Detections without a place are left out, as the tracker leaves them out. Crops are in the window if the model has a
+    visual encoder and every clip has them.
     """
+    with_crops = model.encoder.kind != "none" and all(clip.crops is not None for clip in clips)
+    windows = []
+    for clip in clips:
+        with naming([clip]):
+            windows.append(_questions(clip, model, tracker, with_crops))
+    return Window.collate(windows)
+
+
+def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig, with_crops: bool) -> Window:
     known = np.flatnonzero(np.isfinite(clip.detections.box).all(axis=1))
     seen = Sightings.of(clip.detections.take(known), tracker.size)
     history = clip.identity if clip.history is None else clip.history
     crops = clip.crops[known] if with_crops and clip.crops is not None else None
-    return follow(_shown(seen, crops is not None), clip.identity[known], model, tracker, history[known], crops)
+    return follow(_shown(seen, with_crops), clip.identity[known], model, tracker, history[known], crops)
+
+
+def without_crops(window: Window) -> Window:
+    """The window of the same questions for someone who cannot see."""
+    pair = window.pair.clone()
+    pair[:, [PAIR_FEATURES.index("appearance"), PAIR_FEATURES.index("has_appearance")]] = 0.0
+    return replace(window, crops=None, pair=pair)
 
 
 def tracked(model: GlobalTrackingTransformer, tracker: Tracker, clip: Clip) -> Clip:

@@ -16,13 +16,13 @@ from kintrack.metrics import MEASURES, combine, evaluate
 from kintrack.models.checkpoint import ENTRY, LAYOUT
 from kintrack.models.gtr import AssociationMatrix, GlobalTrackingTransformer
 from kintrack.tracking import Tracker
-from kintrack.training.batches import Given, as_clips, by_mode, naming, question, relation, tracked
+from kintrack.training import batches
+from kintrack.training.batches import Batch, Given, as_clips
 from kintrack.training.loss import AssoLoss
 from kintrack.training.optimizers import init_optimizer, init_scheduler
-from kintrack.windows.window import Window
 
 Mode = Literal["train", "val", "test"]
-Batch = Sequence[Clip] | Sequence[Sequence[Frame]]
+ClipList = Sequence[Clip] | Sequence[Sequence[Frame]]
 Result = dict[str, Any]
 Options = Mapping[str, Any]
 
@@ -67,8 +67,10 @@ class GTRRunner(LightningModule):
         self.loss = AssoLoss(**LossConfig.of(loss_cfg).to_dict())
         self.optimizer_cfg = OptimizerConfig.of(optimizer_cfg)
         self.scheduler_cfg = SchedulerConfig.of(scheduler_cfg)
-        self.metrics = {mode: list(names) for mode, names in by_mode(metrics, self.DEFAULT_METRICS, "metrics").items()}
-        self.persistent_tracking = by_mode(persistent_tracking, self.DEFAULT_TRACKING, "persistent_tracking")
+        self.metrics = {
+            mode: list(names) for mode, names in batches.by_mode(metrics, self.DEFAULT_METRICS, "metrics").items()
+        }
+        self.persistent_tracking = batches.by_mode(persistent_tracking, self.DEFAULT_TRACKING, "persistent_tracking")
         for name in chain(*self.metrics.values()):
             if name not in MEASURES:
                 raise ConfigError(f"no measure is called {name!r}: {nearest_name(name, MEASURES)}")
@@ -91,10 +93,10 @@ class GTRRunner(LightningModule):
             ref_instances: instances, frames, a clip, or a table of detections; rows stay in the order given.
             query_instances: the same; without them the references are their own queries.
         """
-        window = relation(ref_instances, query_instances, self.model.config).to(self.device)
+        window = batches.relation(ref_instances, query_instances, self.model.config).to(self.device)
         return self.model(window)  # type: ignore[no-any-return]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Result | None:
+    def training_step(self, batch: ClipList, batch_idx: int) -> Result | None:
         """Loss and metrics of a batch; None where nothing was detected in it."""
         result = self._step(batch, "train")
         if self._is_distributed:
@@ -104,47 +106,40 @@ class GTRRunner(LightningModule):
             result["loss"] = result["loss"] + 0.0 * everything
         return result
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Result | None:
-        """Loss and metrics of a batch; None where nothing was detected in it."""
+    def validation_step(self, batch: ClipList, batch_idx: int) -> Result | None:
+        """As `training_step`, in validation."""
         return self._step(batch, "val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Result | None:
-        """Loss and metrics of a batch; None where nothing was detected in it."""
+    def test_step(self, batch: ClipList, batch_idx: int) -> Result | None:
+        """As `training_step`, in a test."""
         return self._step(batch, "test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Frame]:
+    def predict_step(self, batch: ClipList, batch_idx: int) -> list[Frame]:
         """The frames with predicted track ids, those of one clip after those of the other."""
         return [frame for clip in as_clips(batch) for frame in self._tracked(clip, "predict")]
 
-    def _step(self, batch: Batch, mode: Mode) -> Result | None:
+    def _step(self, batch: ClipList, mode: Mode) -> Result | None:
         result = self._shared_eval_step(batch, mode)
         if result is not None:
             self.log_metrics(result, result["batch_size"], mode)
-        elif self._is_distributed:
-            # An average over processes waits for all of them: this one takes part with a weight of nothing.
-            self.log_metrics(dict.fromkeys(["loss", *self.metrics[mode]], 0.0), 0, mode)
+        if self._is_distributed:
+            # An average over processes waits for all of them: what is missing here takes part with a weight of nothing.
+            missing = [name for name in ("loss", *self.metrics[mode]) if name not in (result or {})]
+            self.log_metrics(dict.fromkeys(missing, 0.0), 0, mode)
         return result
 
-    def _shared_eval_step(self, batch: Batch, mode: Mode) -> Result | None:
+    def _shared_eval_step(self, batch: ClipList, mode: Mode) -> Result | None:
         """Loss over all decoder layers, the metrics asked for, and the number of frames as `batch_size`."""
         clips = [clip for clip in as_clips(batch) if len(clip.detections)]
         if not clips:
             return None
-        with naming(clips):
-            window = self._window(clips).to(self.device)
+        with batches.naming(clips):
+            made = batch.window if isinstance(batch, Batch) else None
+            window = (made or batches.questions(clips, self.model.config, self.tracker.config)).to(self.device)
+            if self.training and window.crops is not None and torch.rand(()) < self.blank_appearance:
+                window = batches.without_crops(window)
             result: Result = {"loss": self.loss(self.model.logits(window), window)}
-        return result | self._measured(clips, mode) | {"batch_size": sum(map(len, clips))}
-
-    def _window(self, clips: Sequence[Clip]) -> Window:
-        """The questions of all clips as one window."""
-        with_crops = self.model.visual_encoder is not None and all(clip.crops is not None for clip in clips)
-        if with_crops and self.training and self.blank_appearance:
-            with_crops = bool(torch.rand(()) >= self.blank_appearance)
-        windows = []
-        for clip in clips:
-            with naming([clip]):
-                windows.append(question(clip, self.model.config, self.tracker.config, with_crops))
-        return Window.collate(windows)
+            return result | self._measured(clips, mode) | {"batch_size": sum(map(len, clips))}
 
     def _measured(self, clips: Sequence[Clip], mode: Mode) -> Result:
         """The metrics of the mode over those clips in which anybody is known; none where nobody is."""
@@ -158,14 +153,14 @@ class GTRRunner(LightningModule):
 
     def _tracked(self, clip: Clip, mode: str) -> Clip:
         """The clip with predicted tracks. The tracker goes on where it stands if the clip goes on with its video."""
-        goes_on = self._at is not None and self._at[:2] == (mode, clip.video) and clip.frames[:1] > self._at[2]
-        if not goes_on:
+        follows = self._at is not None and self._at[:2] == (mode, clip.video) and len(clip) > 0
+        if not follows or self._at is None or clip.frames[0] <= self._at[2]:
             self.tracker.reset()
         self.tracker.persistent_tracking = self.persistent_tracking["test" if mode == "predict" else mode]
         if len(clip):
             self._at = (mode, clip.video, int(clip.frames[-1]))
-        with naming([clip]):
-            return tracked(self.model, self.tracker, clip)
+        with batches.naming([clip]):
+            return batches.tracked(self.model, self.tracker, clip)
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         """The optimiser, and the scheduler with what it looks at and when."""
@@ -196,7 +191,7 @@ class GTRRunner(LightningModule):
         """Marks the checkpoint as ours, with the config that `kintrack.models.checkpoint.load_model` needs."""
         checkpoint.setdefault(ENTRY, {}).update(layout=LAYOUT, model=self.model.config.to_dict())
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: ClipList, device: torch.device, dataloader_idx: int) -> ClipList:
         """Clips stay where they are; the windows made of them move."""
         return batch
 
