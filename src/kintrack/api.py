@@ -17,12 +17,22 @@ import yaml
 
 from kintrack import io
 from kintrack._version import __version__
-from kintrack.config import merge
+from kintrack.config import TrainConfig, merge
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
 from kintrack.errors import InputError
-from kintrack.follow import Progress, TrackConfig, file_hash, find_model, follow, load_model, model_card, model_names
+from kintrack.follow import (
+    Progress,
+    TrackConfig,
+    choose_device,
+    file_hash,
+    find_model,
+    follow,
+    load_model,
+    model_card,
+    model_names,
+)
 from kintrack.io.writing import new_file
 from kintrack.outputs import check_report, check_target, choose_targets, pair_sequences, refuse_existing, report_text
 
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
     from kintrack.demo import Demo
     from kintrack.metrics import Evaluation
     from kintrack.models import GlobalTrackingTransformer
+    from kintrack.training.fit import Fitted
     from kintrack.viewer.draw import OverlayConfig
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "sleap-io")
@@ -170,6 +181,53 @@ def _save_config(config: TrackConfig, result: Path) -> None:
     head = "# How this result was made. `kintrack track INPUT -o OUTPUT --config THIS_FILE` makes it again.\n"
     with new_file(result.with_name(f"{result.name}.kintrack.yaml"), overwrite=True) as draft:
         draft.write_text(head + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def train(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    val: Sequence[str | Path] | None = None,
+    videos: Sequence[str | Path] | None = None,
+    model: str | Path | None = None,
+    device: str | None = None,
+    config: TrainConfig | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> "Fitted":
+    """A model that has learned from annotated tracks; see `kintrack.training.fit.fit` for what is in the folder.
+
+    Args:
+        sources: annotated tracks: files, or folders of them.
+        output: the folder for weights, checkpoints, config and log.
+        val: tracks that are not learned from and decide which epoch was best.
+        videos: pixels for a model with a visual encoder, paired by stem; found by name where not given.
+        model: whose weights to begin with, by name or path; new ones of the config's shape where not given.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; goes before the config's ``accelerator``.
+        config: a `TrainConfig`, or a mapping of its keys.
+        resume: go on with the training in the folder.
+        overwrite: begin anew in a folder that holds a training.
+    """
+    from kintrack.training.annotated import load_annotated, whole_clips
+    from kintrack.training.data import Clips
+    from kintrack.training.fit import fit
+
+    begin = None if model is None else load_model(model, "cpu")
+    resolved = TrainConfig.of(config)
+    changes = {"accelerator": choose_device(device)} if device not in (None, "auto") else {}
+    resolved = resolved.model_copy(update=changes | ({} if begin is None else {"model": begin.config}))
+    refuse_existing(Path(output), overwrite or resume)
+    encoder = None if resolved.model.encoder.kind == "none" else resolved.model.encoder
+    with ExitStack() as stack:
+        truth, pixels = load_annotated(stack, sources, videos, encoder)
+        clips = Clips(truth, resolved.data, pixels, encoder, resolved.seed)
+        checks = (
+            None
+            if not val
+            else whole_clips(*load_annotated(stack, val, videos, encoder), resolved.data.frames, encoder)
+        )
+        card = {"about": f"trained on {', '.join(Path(source).name for source in sources)}"}
+        return fit(clips, checks, output, resolved, model=begin, resume=resume, overwrite=overwrite, card=card)
 
 
 def evaluate(

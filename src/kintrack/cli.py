@@ -192,6 +192,59 @@ def track(
         say(f"{path}: {tracks!r}", quiet)
 
 
+@app.command()
+def train(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Annotated tracks: files, or folders of them.", metavar="TRAIN...", show_default=False),
+    ],
+    output: Annotated[Path, _option("The folder for weights, checkpoints and log.", "--output", "-o")],
+    val: Annotated[
+        list[Path] | None, _option("Tracks that are not learned from and decide which epoch was best.", "--val")
+    ] = None,
+    video: Annotated[
+        list[Path] | None,
+        _option("Pixels, for a model with a visual encoder; found by name if not given.", "--video", "-v"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        _option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "-m"),
+    ] = None,
+    device: DeviceOption = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    resume: Annotated[
+        bool, _option("Go on with the training in the folder, where it was interrupted.", "--resume")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn from corrected tracks. The best weights are RUN/model.safetensors.
+
+    [bold]kintrack train corrected/ --val checked.slp -o run[/bold]
+
+    [bold]kintrack train a.slp b.slp -m general -o run --set max_epochs=20[/bold]   begin with good weights
+
+    [bold]kintrack train a.slp -o run --set model.encoder.kind=conv[/bold]          learn to use the pixels
+
+    [bold]kintrack track new.slp -o out.slp -m run/model.safetensors[/bold]         and use it
+    """
+    from kintrack import api
+
+    fitted = api.train(
+        inputs,
+        output,
+        val=val,
+        videos=video,
+        model=model,
+        device=None if device is None else device.value,
+        config=_tree(config, set_),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    say(f"{fitted.path}: best of {fitted.epochs} epochs was number {fitted.epoch}, score {fitted.score:.4g}", quiet)
+
+
 @app.command(name="eval")
 def evaluate(
     truth: Annotated[Path, typer.Argument(help="Annotated tracks: a file, or a folder of them.", show_default=False)],

@@ -1,0 +1,59 @@
+"""Files of annotated tracks as a training needs them."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from kintrack import io
+from kintrack.config import EncoderConfig
+from kintrack.core.clip import Clip
+from kintrack.core.tracks import Tracks
+from kintrack.core.video import Video
+from kintrack.errors import InputError
+from kintrack.windows.crops import crop_detections
+
+
+def load_annotated(
+    stack: ExitStack,
+    sources: Sequence[str | Path],
+    videos: Sequence[str | Path] | None,
+    encoder: EncoderConfig | None,
+) -> tuple[list[Tracks], list[Video] | None]:
+    """The tracks in files, and their pixels if an encoder wants them.
+
+    Args:
+        stack: closes the videos.
+        sources: files, or folders of them.
+        videos: paired with the sources by stem; found by name where not given.
+        encoder: how the model wants its crops; None for a model of geometry alone, and then no video is opened.
+
+    Raises:
+        InputError: a file without identities, or without a video that is needed.
+        AlignmentError: a video that does not belong to its file.
+    """
+    truth, pixels = [], []
+    for path, video in io.find_pairs(list(sources), videos if encoder else None):
+        truth.append(io.load(path))
+        if not len(truth[-1].ids):
+            raise InputError(f"{path} has no identities (all are -1), so nothing can be learned; give annotated tracks")
+        if encoder is not None and video is None:
+            raise InputError(f"this model looks at pixels, but no video belongs to {path}; give it with --video")
+        if encoder is not None and video is not None:
+            pixels.append(stack.enter_context(io.load_video(video, grey=encoder.channels == 1)))
+            io.check_against_video(truth[-1].detections, pixels[-1])
+    return truth, pixels if encoder else None
+
+
+def whole_clips(
+    truth: list[Tracks], pixels: list[Video] | None, n_frames: int, encoder: EncoderConfig | None
+) -> list[Clip]:
+    """Each video as it is annotated, cut into clips of ``n_frames`` that follow each other: what is validated on."""
+    clips = []
+    for i, tracks in enumerate(truth):
+        for start in range(0, tracks.detections.n_frames, n_frames):
+            part = tracks.take(tracks.detections.rows(start, start + n_frames))
+            crops = None
+            if pixels is not None and encoder is not None:
+                crops = crop_detections(pixels[i], part.detections, slice(None), encoder)
+            clips += [Clip(part.detections, part.track, crops=crops, video=i)] if len(part) else []
+    return clips
