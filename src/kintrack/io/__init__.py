@@ -246,10 +246,12 @@ def _video_files(path: Path) -> list[Path]:
 def _say_what_is_lost(tracks: Tracks, path: Path, known: Format) -> None:
     """Log the columns that are there and that the format has no place for."""
     found = tracks.detections
+    if not len(found):
+        return
     there = set(found.columns())
     there |= {name for name, value in (("parent", len(tracks.parent)), ("names", tracks.names)) if value}
     there |= {"confidence"} if tracks.confidence is not None else set()
-    if "box" not in known.carries and len(found):
+    if "box" not in known.carries:
         points = found.centre[:, None] if found.keypoints is None else found.keypoints
         differs = abs(around_points(points) - found.box) > 1e-6
         there -= set() if differs.any() else {"box"}
