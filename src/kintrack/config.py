@@ -69,7 +69,7 @@ def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:
 NODE_FEATURES = ("aspect", "score", "has_score", "fill", "has_pose", "crowding")
 NEIGHBOUR_FEATURES = ("distance", "overlap", "size_ratio")
 PAIR_FEATURES = (
-    "gap", "backward", "sightings", "speed",
+    "gap", "sightings", "speed",
     "distance", "distance_per_gap", "residual", "residual_per_gap", "residual_slow", "along", "across",
     "overlap", "overlap_moved", "size_change", "aspect_change", "area_change",
     "margin_query", "margin_reference", "crowding_query", "crowding_reference",

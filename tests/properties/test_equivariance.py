@@ -138,9 +138,7 @@ def test_any_pair_may_be_asked_and_matches_have_one_matrix_for_each_layer(model)
 def test_every_measure_of_pairs_says_something(name):
     detections, identity = scene()
     seen = Sightings.of(detections)
-    if name == "backward":
-        pair = between(seen, np.arange(5), np.arange(len(seen)), ModelConfig()).pair
-    elif name == "has_pose":
+    if name == "has_pose":
         keypoints = detections.keypoints.copy()
         keypoints[::3] = np.nan
         seen = Sightings.of(detections.with_columns(keypoints=keypoints))

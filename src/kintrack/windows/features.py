@@ -54,7 +54,7 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
     """(E, P) what is measured of each pair (query, reference), in the order of `PAIR_FEATURES`.
 
     Motion is known of references alone, and is used only where the reference comes first: a query never looks into
-    what its own track is going to do.
+    what its own track is going to do. A pair asked backward in time is measured like one whose motion nobody knows.
 
     Args:
         pairs: (E, 2) rows of query and reference.
@@ -75,8 +75,7 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
     moved = reference.box[r] + np.tile(ahead[:, 0] * size[:, None], 2)
     known = {
         "gap": np.log1p(steps),
-        "backward": gap < 0,
-        "sightings": np.log1p(np.minimum(reference.count[r], 30)),
+        "sightings": np.log1p(np.clip(reference.count[r], 1, 30)),
         "speed": np.log1p(speed),
         "distance": np.log1p(distance),
         "distance_per_gap": np.log1p(distance / root),
