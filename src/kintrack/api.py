@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from kintrack.training.fit import Fitted
     from kintrack.viewer.draw import OverlayConfig
 
-_PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "sleap-io")
+_PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "h5py")
 
 
 def track(
@@ -102,7 +103,10 @@ def track(
         pixels = _pixels(stack, model, video, path)
         tracks = follow(detections, model, pixels, resolved, progress)
     if output is not None:
-        io.save(tracks, output, format, overwrite=overwrite, source=path)
+        # The formats without a place for the links' confidence do without: nobody has given one to keep.
+        holds = "confidence" in io.FORMATS[format or io.detect_format(output)].carries
+        kept = tracks if holds else replace(tracks, confidence=None)
+        io.save(kept, output, format, overwrite=overwrite, source=path)
         made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
         _save_config(resolved.model_copy(update={"made": made}), Path(output))
     return tracks
@@ -313,20 +317,20 @@ def render(
         overwrite: replace an output that is there.
         progress: is told how far it is.
     """
-    from kintrack.viewer.draw import Contrast, Overlay, OverlayConfig, black_video
+    from kintrack.viewer.draw import BlackVideo, Contrast, Overlay, OverlayConfig, black_video
 
     path = None if isinstance(tracks, Tracks) else Path(tracks)
     refuse_existing(Path(output), overwrite)
     tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks)
     with ExitStack() as stack:
-        found = video or (io.find_video(path) if path is not None else None)
-        if found is None:
-            found = black_video(tracks)
-        pixels = found if isinstance(found, Video) else stack.enter_context(io.load_video(found))
-        io.check_against_video(tracks.detections, pixels)
         labels = None
         if path is not None and path.is_dir() and tracks.detections.label is not None:
             labels = stack.enter_context(io.load_labels(path))
+        found = video or (io.find_video(path) if path is not None else None)
+        if found is None:
+            found = black_video(tracks) if labels is None else BlackVideo(len(labels), labels.shape[1:])
+        pixels = found if isinstance(found, Video) else stack.enter_context(io.load_video(found))
+        io.check_against_video(tracks.detections, pixels)
         overlay, contrast = Overlay(tracks, pixels.shape[1:3], OverlayConfig.of(config)), Contrast()
 
         def frames() -> Iterator[Any]:
@@ -355,7 +359,7 @@ def info() -> dict[str, Any]:
         "av",
         "tifffile",
         "safetensors",
-        "sleap-io",
+        "h5py",
     ):
         try:
             packages[name] = version(name)

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 WEIGHTS = Path(__file__).parent / "weights"
 _CHUNK = 64  # frames after which the tracker says how far it is
-_MOST_THREADS = 8  # matrices this small gain nothing from more
+_MOST_THREADS = 8  # a batch of crops gains nothing from more
 T = TypeVar("T")
 
 
@@ -45,7 +45,7 @@ class TrackConfig(Config):
     batch: int = Field(default=256, ge=1)
     """Crops that the visual encoder sees at a time."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads; as many as this process may use, at most 8, where not given."""
+    """CPU threads of the visual encoder; as many as this process may use, at most 8, where not given."""
     tracker: TrackerConfig = TrackerConfig()
     """How scores become identities."""
     made: dict[str, Any] = Field(default_factory=dict)
@@ -79,14 +79,16 @@ def follow(
     config = config or TrackConfig()
     told = progress or _nobody
     n, seen, scorer = detections.n_frames, Sightings.of(detections, config.tracker.size), Scorer(model)
-    with cpu_threads(config.threads):
-        crops: Iterable[Any] | None = None
-        if video is not None:
-            check_against_video(detections, video)
-            batches = iter_crops(video, detections, model.config.encoder, config.batch)
-            frame = detections.frame
-            crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
+    crops: Iterable[Any] | None = None
+    if video is not None:
+        check_against_video(detections, video)
+        batches = iter_crops(video, detections, model.config.encoder, config.batch)
+        frame = detections.frame
+        crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
+    # A step of the tracker is too small to be shared: threads that wait for each other cost more than they do.
+    with cpu_threads(1 if crops is None else config.threads):
         seen = scorer.embed(seen, crops)
+    with cpu_threads(1):
         tracker = Tracker(config.tracker, persistent_tracking=True)
         track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
         for start in range(0, n, _CHUNK):

@@ -15,7 +15,7 @@ def _line(track: int, slope: float, frames: range = range(40)) -> Tracks:
 
 
 def _where(picture: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.nonzero((np.abs(picture.astype(int) - colour.astype(int)).max(axis=2) < 12))
+    return np.nonzero(np.abs(picture.astype(int) - colour.astype(int)).max(axis=2) < 12)
 
 
 def test_time_runs_to_the_right_and_position_upwards() -> None:
