@@ -117,6 +117,9 @@ class Frame:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Frame is read-only; make another one instead of setting {name!r}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame._view, (self._clip._part(self), self.frame_id)  # its own rows alone, not those of the whole clip
+
     def __len__(self) -> int:
         return int(self._rows.stop - self._rows.start)
 

@@ -10,6 +10,7 @@ import pickle
 import struct
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def save_model(model: GlobalTrackingTransformer, path: str | Path, *, card: Mapp
             f"weights cannot be written to {path}: {error.strerror or error}; give a path that can be"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never made
+            unfinished.unlink()
     return path
 
 
@@ -66,7 +68,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
     Nothing in the file is ever run. From a checkpoint with averaged weights these are taken.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, of another kind, or holds code; if its tensors do not fit its config.
+        CheckpointError: the file is missing, damaged, of another kind, or holds code, or tensors and config disagree.
     """
     path = _existing(path)
     config, tensors = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)

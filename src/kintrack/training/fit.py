@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch.utils.data import DataLoader
 
@@ -56,6 +56,8 @@ _ADVICE = (
     "`training_step` returned",
     "GPU available but not used",
     "You have overridden `transfer_batch_to_device`",
+    "Be aware that when using `ckpt_path`",
+    "Grad strides do not match",
 )
 
 
@@ -214,7 +216,8 @@ def _trainer(config: TrainConfig, out: Path, monitor: str, more: list[Callback],
     mode = _direction(monitor)
     save = partial(ModelCheckpoint, dirpath=out, enable_version_counter=False, auto_insert_metric_name=False)
     at_end = not has_val or monitor.startswith("train")
-    callbacks: list[Callback] = [Reproducible(config.seed), *more]
+    limit = None if config.max_minutes is None else timedelta(minutes=config.max_minutes)
+    callbacks: list[Callback] = [Reproducible(config.seed), Timer(limit), *more]
     if config.ema is not None:
         callbacks.append(Averaging(config.ema))
     if config.schedule == "plateau" and config.warmup:
@@ -234,7 +237,6 @@ def _trainer(config: TrainConfig, out: Path, monitor: str, more: list[Callback],
         devices=config.devices,
         strategy=config.strategy,
         max_epochs=config.max_epochs,
-        max_time=None if config.max_minutes is None else timedelta(minutes=config.max_minutes),
         gradient_clip_val=config.clip_gradient,
         callbacks=callbacks,
         logger=_loggers(config, out) or False,
@@ -265,6 +267,9 @@ class _Loaders(LightningDataModule):
     def __init__(self, train: Clips, val: Clips | None, config: TrainConfig) -> None:
         super().__init__()
         self.train, self.val, self.config = train, val, config
+
+    def setup(self, stage: str) -> None:
+        _ignore_advice()  # a process of its own, under DDP, begins with the usual filters
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
@@ -333,9 +338,13 @@ def _quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            for words in _ADVICE:
-                warnings.filterwarnings("ignore", f".*{words}")
+            _ignore_advice()
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _ignore_advice() -> None:
+    for words in _ADVICE:
+        warnings.filterwarnings("ignore", f".*{words}")
