@@ -88,17 +88,16 @@ def track(
     if output is not None:
         check_target(Path(output), format, overwrite, path)
     detections = source if isinstance(source, Detections) else io.load(source, identities=False).detections
-    if output is not None and (format or io.detect_format(output)) == "ctc" and detections.label is None:
+    if output is not None and (format or io.detect_format(output)) == "ctc" and not (path and path.is_dir()):
         raise InputError(
-            f"a CTC folder is made of label images, but {path or 'the detections'} has none; write .csv or .txt instead"
+            f"a CTC folder is made of label images, which {path or 'the table'} has none of; write .csv or .txt instead"
         )
     made: dict[str, Any] = {"input": None if path is None else str(path)}
     if model is None or isinstance(model, str | Path):
         weights = find_model(resolved.model)
-        settings = model_card(weights).get("tracker", {})
-        resolved = TrackConfig.of(merge({"tracker": settings}, tree))
-        made |= {"model": weights.stem, "model_sha256": file_hash(weights)}
         model = load_model(weights, resolved.device)
+        resolved = TrackConfig.of(merge({"tracker": model_card(weights).get("tracker", {})}, tree))
+        made |= {"model": weights.stem, "model_sha256": file_hash(weights)}
     with ExitStack() as stack:
         pixels = _pixels(stack, model, video, path)
         tracks = follow(detections, model, pixels, resolved, progress)

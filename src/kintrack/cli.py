@@ -385,7 +385,7 @@ def main() -> None:
     log, warnings = logging.getLogger("kintrack"), Warnings(logging.WARNING)
     log.addHandler(warnings)
     try:
-        app()
+        app(prog_name="kintrack")
     except KintrackError as error:
         if "--debug" in sys.argv:
             raise

@@ -135,10 +135,13 @@ def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "G
 
 
 def model_card(path: Path) -> dict[str, Any]:
-    """What a model's file says of its weights; nothing where it is a training checkpoint."""
+    """What a model's file says of its weights; nothing where it is a training checkpoint, which has no card."""
     from kintrack.models import checkpoint
 
-    return {} if path.suffix == ".ckpt" else checkpoint.read_card(path)
+    try:
+        return checkpoint.read_card(path)
+    except CheckpointError:
+        return {}
 
 
 def file_hash(path: Path) -> str:

@@ -1,0 +1,212 @@
+"""The verbs from Python, and what the command line cannot show of them."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kintrack import api, follow, io
+from kintrack.config import TrackerConfig
+from kintrack.core.detections import Detections
+from kintrack.core.tracks import Tracks, same_tracks
+from kintrack.core.video import ArrayVideo
+from kintrack.demo import owner_of, switched_rows, track_by_nearest
+from kintrack.errors import ConfigError
+from kintrack.follow import TrackConfig, choose_device, cpu_threads
+from kintrack.models import GlobalTrackingTransformer
+from kintrack.sim import draw, observe, stage
+from worlds import crossing, gap, swap
+
+VERBS = ("convert", "demo", "evaluate", "info", "load_model", "render", "track", "track_many", "train")
+
+
+@pytest.fixture(scope="module")
+def geometry() -> GlobalTrackingTransformer:
+    torch.manual_seed(0)
+    return GlobalTrackingTransformer({"dim": 16, "heads": 2}).eval()
+
+
+@pytest.fixture(scope="module")
+def looking() -> GlobalTrackingTransformer:
+    torch.manual_seed(0)
+    return GlobalTrackingTransformer({"dim": 16, "encoder": {"kind": "conv", "crop_size": 16, "width": 4}}).eval()
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Detections, ArrayVideo]:
+    made = stage({"preset": "flies", "n_individuals": 4, "n_frames": 90, "arena": (160, 160)}, 1)
+    detections, _ = observe(made.tracks, {"miss": 0.05, "false_rate": 0.05}, 1)
+    return detections, ArrayVideo(np.stack(list(draw(made))))
+
+
+def test_every_verb_of_the_command_line_is_there() -> None:
+    assert all(callable(getattr(api, verb)) and getattr(api, verb).__doc__ for verb in VERBS)
+
+
+def test_detections_and_a_model_in_memory_are_tracked_without_any_file(scene, geometry) -> None:
+    detections, _ = scene
+    tracks = api.track(detections, model=geometry)
+    assert tracks.detections is detections
+    assert (tracks.track >= 0).all()
+    assert tracks.confidence is not None
+    known = tracks.confidence[~np.isnan(tracks.confidence)]
+    assert ((known > 0) & (known <= 1)).all()
+
+
+def test_a_config_may_be_typed_and_arguments_go_before_it(scene, geometry) -> None:
+    config = TrackConfig(tracker=TrackerConfig(max_tracks=5))
+    assert len(api.track(scene[0], model=geometry, config=config, max_tracks=3).ids) == 3
+    assert len(api.track(scene[0], model=geometry, config=config).ids) == 5
+
+
+def test_progress_is_told_of_every_frame_and_changes_nothing(scene, looking) -> None:
+    detections, video = scene
+    told: list[tuple[str, int, int]] = []
+    tracks = api.track(
+        detections, model=looking, video=video, config={"batch": 50}, progress=lambda *news: told.append(news)
+    )
+    again = api.track(detections, model=looking, video=video)
+    assert np.array_equal(tracks.track, again.track)
+    assert [what for what, *_ in told] == sorted(what for what, *_ in told)  # first looking, then tracking
+    for what in ("looking", "tracking"):
+        done = [n for name, n, _ in told if name == what]
+        assert done == sorted(done)
+        assert done[-1] == detections.n_frames
+    assert {total for *_, total in told} == {detections.n_frames}
+
+
+def test_a_video_in_pieces_gives_the_same_tracks(scene, geometry, monkeypatch) -> None:
+    whole = api.track(scene[0], model=geometry)
+    monkeypatch.setattr(follow, "_CHUNK", 7)
+    assert np.array_equal(api.track(scene[0], model=geometry).track, whole.track)
+
+
+def test_pixels_matter_to_a_model_that_looks(scene, looking) -> None:
+    detections, video = scene
+    seen = api.track(detections, model=looking, video=video)
+    blind = api.track(detections, model=looking, video=ArrayVideo(np.zeros(video.shape, np.uint8)))
+    assert not np.allclose(seen.confidence, blind.confidence, equal_nan=True)
+
+
+def test_the_input_is_left_as_it_was(scene, geometry) -> None:
+    before = {name: column.copy() for name, column in scene[0].columns().items()}
+    api.track(scene[0], model=geometry)
+    assert all(np.array_equal(column, scene[0].columns()[name], equal_nan=True) for name, column in before.items())
+
+
+def test_no_detections_are_no_tracks(geometry, tmp_path: Path) -> None:
+    tracks = api.track(Detections.empty(), tmp_path / "out.csv", model=geometry)
+    assert len(tracks) == 0
+    assert len(io.load(tmp_path / "out.csv")) == 0
+
+
+def test_confidence_is_written_where_there_is_a_place_for_it(scene, geometry, tmp_path: Path, caplog) -> None:
+    tracks = api.track(scene[0], tmp_path / "out.csv", model=geometry)
+    assert np.allclose(io.load(tmp_path / "out.csv").confidence, tracks.confidence, equal_nan=True)
+    boxes = Detections(scene[0].frame, scene[0].box)
+    assert api.track(boxes, tmp_path / "out.txt", model=geometry).confidence is not None
+    assert "confidence" not in caplog.text
+
+
+# -------------------------------------------------------------------------------------------------------------- follow
+
+
+def test_threads_are_put_back(scene, geometry) -> None:
+    before = torch.get_num_threads()
+    with cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    api.track(scene[0], model=geometry, config={"threads": 1})
+    assert torch.get_num_threads() == before
+
+
+def test_devices_are_taken_as_asked_or_refused(monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="'cuda' was asked for, but torch sees none here; take one of: auto, cpu"):
+        choose_device("cuda")
+    with pytest.raises(ConfigError, match="did you mean 'cuda'"):
+        choose_device("cud")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("auto") == choose_device("cuda") == "cuda"
+
+
+def test_what_is_read_ahead_comes_in_order_and_its_errors_come_through() -> None:
+    assert list(follow._ahead(iter(range(100)))) == list(range(100))
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    reader = follow._ahead(broken())
+    assert next(reader) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(reader)
+
+
+def test_reading_ahead_stops_when_nobody_wants_more() -> None:
+    read = []
+
+    def endless() -> Iterator[int]:
+        for i in range(10**9):
+            read.append(i)
+            yield i
+
+    reader = follow._ahead(endless(), depth=2)
+    assert next(reader) == 0
+    reader.close()
+    assert len(read) <= 5
+    assert not any(thread.name == "kintrack-crops" for thread in threading.enumerate())
+
+
+# ------------------------------------------------------------------------------------------------------------ evaluate
+
+
+def test_evaluate_gives_what_the_metrics_give(tmp_path: Path) -> None:
+    from kintrack.metrics import evaluate
+
+    io.save(swap(), tmp_path / "p.csv")
+    io.save(replace(swap(), track=_unswapped(swap())), tmp_path / "t.csv")
+    found = api.evaluate(tmp_path / "t.csv", tmp_path / "p.csv")
+    direct = evaluate(replace(swap(), track=_unswapped(swap())), swap())
+    assert list(found) == ["t"]
+    assert dict(found["t"]) == pytest.approx(dict(direct), nan_ok=True)
+
+
+def _unswapped(tracks: Tracks) -> np.ndarray:
+    """Who is left stays left."""
+    track = tracks.track.copy()
+    for frame in np.unique(tracks.detections.frame):
+        rows = np.arange(len(tracks))[tracks.detections.rows(int(frame), int(frame) + 1)]
+        track[rows[np.argsort(tracks.detections.centre[rows, 0])]] = range(len(rows))
+    return track
+
+
+# ---------------------------------------------------------------------------------------------------------------- demo
+
+
+def test_nearest_neighbour_follows_who_is_near_and_swaps_who_cross() -> None:
+    still = Detections(np.repeat(np.arange(5), 2), np.tile([[0, 0, 4, 4], [20, 0, 24, 4]], (5, 1)))
+    assert track_by_nearest(still).track.tolist() == [0, 1] * 5
+    fast = crossing()  # they pass through each other between two frames
+    found = track_by_nearest(fast.detections).track
+    assert len(np.unique(found)) == 2
+    assert not same_tracks(found, fast.track)
+
+
+def test_nearest_neighbour_bridges_gaps_as_the_tracker_does() -> None:
+    assert len(track_by_nearest(gap().detections).ids) == 2
+
+
+def test_changes_of_identity_are_counted_once_where_they_happen() -> None:
+    detections = Detections([0, 0, 1, 1, 2, 2, 3], np.zeros((7, 4)))
+    identity = np.array([0, 1, 0, 1, 0, -1, 1])
+    track = np.array([5, 6, 5, 6, 7, 9, -1])
+    assert switched_rows(detections, identity, track).tolist() == [4]
+    assert switched_rows(detections, identity, np.array([5, 6, 6, 5, 6, 9, 5])).tolist() == [2, 3]
+    assert owner_of(identity, track).tolist() == [0, 1, 0, 1, 0, -1, -1]
