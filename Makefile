@@ -42,7 +42,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kintrack needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(PIP) install --quiet --editable ".[sleap,dev]"
+	$(PIP) install --quiet --editable ".[dev]"
 	touch $@
 
 $(READY_DOCS): $(READY)

@@ -137,7 +137,6 @@ def test_one_file_and_one_video_need_no_stem(clips: Path) -> None:
 
 
 def test_without_videos_each_is_looked_for_beside_its_file(shared_data: Path) -> None:
-    pytest.importorskip("h5py")
     flies = shared_data / "flies"
     pairs = dict(io.find_pairs(flies))
     assert pairs[flies / "three_flies.slp"] == flies / "three_flies.mp4"

@@ -2,19 +2,17 @@
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from kintrack import io
 from kintrack.core.detections import Detections, Skeleton
 from kintrack.core.tracks import Tracks
-from kintrack.errors import AlignmentError, FormatError, InputError, MissingExtraError
-
-h5py = pytest.importorskip("h5py")
+from kintrack.errors import AlignmentError, FormatError, InputError
 
 
 def sleap_io():
@@ -339,14 +337,6 @@ def test_an_empty_project_is_an_empty_table(tmp_path: Path) -> None:
     assert len(tracks) == 0
     assert tracks.detections.keypoints.shape == (0, 3, 2)
     assert len(eager(tmp_path / "a.slp")) == 0
-
-
-def test_without_h5py_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.slp").write_text("x")
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    words = r"\.slp files needs the package h5py \(part of sleap-io\), .*pip install 'kintrack\[sleap\]'"
-    with pytest.raises(MissingExtraError, match=words):
-        io.load(tmp_path / "a.slp")
 
 
 def test_volumes_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -102,7 +101,6 @@ def test_csv_comes_back_exactly(seed: int, ndim: int, keypoints: int, tmp_path: 
 @SEVERAL
 @given(seed=seeds, keypoints=st.integers(1, 5))
 def test_slp_comes_back_with_poses_names_and_scores(seed: int, keypoints: int, tmp_path: Path) -> None:
-    pytest.importorskip("h5py")
     rng = np.random.default_rng(seed)
     plain = random_tracks(rng, keypoints)
     info = VideoInfo("there/clip.mp4", n_frames=40, shape=(300, 400), fps=25.0)

@@ -109,7 +109,7 @@ class ArrayVideo(Video):
         return t, y, x, c
 
     def _read(self, frame: int) -> Image:
-        return self._pixels[frame]
+        return np.asarray(self._pixels[frame])
 
 
 class LabelVideo(_Pixels):
@@ -144,4 +144,4 @@ class ArrayLabelVideo(LabelVideo):
         return t, y, x
 
     def _read(self, frame: int) -> LabelImage:
-        return self._labels[frame]
+        return np.asarray(self._labels[frame])

@@ -7,7 +7,7 @@
   `read`; `write` with `source` keeps it, on the track of its correction.
 * An id is a track's position in the file; its name is in `Tracks.names`.
 
-h5py (which comes with sleap-io) reads the tables in a fifth of the time and half of the memory that sleap-io's own
+h5py reads the tables in a fifth of the time and half of the memory that sleap-io's own
 lazy loader takes; the tests hold both against each other.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from kintrack.core import boxes
 from kintrack.core.detections import Bools, Detections, Floats, Ints, Skeleton, VideoInfo
 from kintrack.core.tracks import Tracks
-from kintrack.errors import FormatError, InputError, MissingExtraError
+from kintrack.errors import FormatError, InputError
 from kintrack.io.reading import duplicates, existing_file
 
 CARRIES = frozenset(
@@ -69,7 +69,6 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
     Raises:
         InputError: no such file; several videos and none chosen.
         FormatError: not a `.slp` file, cut off, newer than this reader, or a track twice in a frame.
-        MissingExtraError: h5py is not installed.
     """
     tables = read_tables(path)
     video = choose_video(tables, video)
@@ -93,7 +92,8 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
 def read_tables(path: str | Path) -> SlpTables:
     """The tables of a `.slp` file."""
     path = existing_file(path, _WANTED)
-    h5py = import_h5py()
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             format_id = float(file["metadata"].attrs["format_id"])
@@ -122,15 +122,6 @@ def read_tables(path: str | Path) -> SlpTables:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path} cannot be read as a SLEAP file; is it complete, and is it one? ({error})") from error
-
-
-def import_h5py() -> Any:
-    """h5py, or an error that names the extra."""
-    try:
-        import h5py
-    except ImportError:
-        raise MissingExtraError("h5py (part of sleap-io)", "sleap", "reading and writing .slp files") from None
-    return h5py
 
 
 def choose_video(tables: SlpTables, video: int | None) -> int:

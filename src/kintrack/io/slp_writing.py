@@ -21,7 +21,6 @@ from kintrack.io.sleap import (
     PREDICTED,
     USER,
     SlpTables,
-    import_h5py,
     instance_rows,
     read_tables,
 )
@@ -80,7 +79,9 @@ def _write_copy(tracks: Tracks, path: Path, source: Path) -> None:
     names = [tables.track_names[old] for old in kept_ids.tolist()] + [track_name(tracks, track) for track in ids]
 
     shutil.copyfile(source, path)
-    with import_h5py().File(path, "r+") as file:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
         marks = {k: v for k, v in file["instances"].attrs.items() if k != CONFIDENCE_MARK}
         del file["instances"], file["tracks_json"]
         file.create_dataset("instances", data=instances)
@@ -99,7 +100,9 @@ def _others_have_tracks(source: Path) -> bool:
         fields = getattr(getattr(stored, "dtype", None), "names", None) or ()
         found.append(name != "instances" and ("track" in fields or name.endswith("/track")))
 
-    with import_h5py().File(source, "r") as file:
+    import h5py
+
+    with h5py.File(source, "r") as file:
         file.visititems(look)
     return any(found)
 
@@ -147,7 +150,9 @@ def _write_new(tracks: Tracks, path: Path) -> None:
     score = np.full(keypoints.shape[:2], np.nan) if found.keypoint_score is None else found.keypoint_score
     names = {track: i for i, track in enumerate(tracks.ids.tolist())}
     instances, frames = _instances(tracks, is_user, keypoints.shape[1], names)
-    with import_h5py().File(path, "w") as file:
+    import h5py
+
+    with h5py.File(path, "w") as file:
         metadata = file.create_group("metadata")
         metadata.attrs["format_id"] = 1.2
         metadata.attrs["json"] = np.bytes_(json.dumps(_metadata(skeleton)))

@@ -144,7 +144,7 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
     side = size * np.sqrt(max(n / coverage, 6.0))
     is_open = family != "formation" and rng.random() < 0.5
     return WorldConfig(
-        family=family,  # type: ignore[arg-type]  # one of the literal's own values
+        family=family,
         n_individuals=n,
         n_frames=n_frames,
         stride=int(rng.choice([1, 1, 1, 2, 3, 4, 5, 7, 10])),
@@ -153,7 +153,7 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
         outside=_between(rng, 0.1, 0.4),
         max_absence=int(rng.integers(0, 60)) if rng.random() < 0.8 else None,
         lifetime=_between(rng, 30, 1000) if rng.random() < 0.15 else None,
-        body=body,  # type: ignore[arg-type]
+        body=body,
         size=size,
         size_spread=_between(rng, 0.02, 0.4),
         aspect=_between(rng, 1.0, 5.0) if body != "box" else _between(rng, 0.4, 3.0),
