@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import NEAREST, Answer, Contender, kintrack, nearest_neighbour, one_thread, peer
+from environments import NoEnvironment
 from report import RESULTS, machine, markdown
 from sequences import CONDITIONS, DATA, HALVES, NOISE, Scene, scenes
 
@@ -43,7 +44,11 @@ def main() -> None:
     notes: list[str] = []
     for name, contender in contenders(options, notes).items():
         print(f"{name} ", end="", file=sys.stderr, flush=True)
-        answers = contender(given)
+        try:
+            answers = contender(given)
+        except NoEnvironment as error:
+            notes.append(f"{name} was not measured: {error}.")
+            continue
         found[name] = [score(scene, answers[scene.key]) for scene in given]
         print(file=sys.stderr)
     text = summary(half, options, about, found, notes)
@@ -76,7 +81,7 @@ def contenders(options: argparse.Namespace, notes: list[str]) -> dict[str, Conte
     chosen: dict[str, Contender] = {"nearest neighbour": nearest_neighbour()} if "nearest" in wanted else {}
     for name, key in PEERS.items():
         if key in wanted:
-            chosen |= {name: peer(key), f"{name}, no trial": peer(key, minimum_consecutive_frames=1)}
+            chosen |= {name: peer(key), f"{name}, ids at once": peer(key, minimum_consecutive_frames=1)}
     if "kintrack" in wanted:
         for model in options.model or ["general"]:
             try:
@@ -118,7 +123,7 @@ def summary(
         "* Every tracker is given the same boxes, without scores, rows of a frame in random order. A row that a "
         "tracker gives no id counts as a track of one; `alone` is how many in a thousand rows that is. SORT, ByteTrack "
         "and OC-SORT are the package trackers 2.6.1 with its default settings, which withhold the id of a track until "
-        "it was seen three times; `no trial` gives it at once (minimum_consecutive_frames=1). Switches of a tracker "
+        "it was seen three times; `ids at once` does not (minimum_consecutive_frames=1). Switches of a tracker "
         "with many rows alone are inflated by this way of counting: look at AssA first.",
         f"* nearest neighbour: gate {NEAREST['gate']} sizes, given up after {NEAREST['max_gap']} frames, chosen on the "
         "tuning sequences.",

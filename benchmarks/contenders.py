@@ -71,7 +71,7 @@ def nearest_neighbour(settings: Mapping[str, Any] = NEAREST) -> Contender:
     return lambda scenes: _timed(scenes, lambda detections: nearest(detections, **settings))
 
 
-def kintrack(model: str | Path, pixels: bool = False) -> Contender:
+def kintrack(model: str | Path) -> Contender:
     """kintrack on geometry alone, with a model by name or path and the tracker settings in its card."""
     from kintrack.follow import TrackConfig, find_model, follow, load_model, model_card
 
@@ -88,8 +88,8 @@ def peer(name: str, **settings: float) -> Contender:
         python = peers_python()
         with tempfile.TemporaryDirectory() as folder:
             job, result = Path(folder) / "job.npz", Path(folder) / "result.npz"
-            given = {f"frame|{s.key}": s.detections.frame for s in scenes}
-            np.savez(job, **given, **{f"box|{s.key}": s.detections.box for s in scenes})
+            given: dict[str, Any] = {f"frame|{s.key}": s.detections.frame for s in scenes}
+            np.savez(job, **given | {f"box|{s.key}": s.detections.box for s in scenes})
             command = [python, Path(__file__).with_name("peers.py"), job, result, name]
             options = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
             subprocess.run([*map(str, command), *options], check=True, env=os.environ | ONE_THREAD)

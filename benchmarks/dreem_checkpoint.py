@@ -1,4 +1,4 @@
-"""Writes a checkpoint of dreem-track's default model with random weights. Started by vs_dreem.py in dreem's environment.
+"""Writes a checkpoint of dreem-track's default model with random weights. Started by speed.py, in dreem's environment.
 
     python dreem_checkpoint.py CHECKPOINT
 

@@ -1,6 +1,6 @@
 """How long a command takes, and how much memory: whole processes, start to end.
 
-    python measure.py COMMAND ...     prints JSON: seconds, peak_mb, code, tail of what it said
+python measure.py COMMAND ...     prints JSON: seconds, peak_mb, code, tail of what it said
 """
 
 import json
