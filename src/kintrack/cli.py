@@ -1,6 +1,7 @@
 """The command line: arguments to calls of `kintrack.api`. No logic, and nothing heavy before a command needs it."""
 
 import logging
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -382,6 +383,8 @@ def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
 
 def main() -> None:
     """The entry point. An error that kintrack raises on purpose is one red line and exit code 2."""
+    # Before numpy is imported: its matrices here are small, and threads that wait for each other are slower than one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log, warnings = logging.getLogger("kintrack"), Warnings(logging.WARNING)
     log.addHandler(warnings)
     try:

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 WEIGHTS = Path(__file__).parent / "weights"
 _CHUNK = 64  # frames after which the tracker says how far it is
-_MOST_THREADS = 8  # a batch of crops gains nothing from more
+_MOST_THREADS = 4  # a batch of crops gains nothing from more
 T = TypeVar("T")
 
 
@@ -45,7 +45,7 @@ class TrackConfig(Config):
     batch: int = Field(default=256, ge=1)
     """Crops that the visual encoder sees at a time."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the visual encoder; as many as this process may use, at most 8, where not given."""
+    """CPU threads of the visual encoder; where not given, half of the cores, at most 4: reading crops needs some, too."""
     tracker: TrackerConfig = TrackerConfig()
     """How scores become identities."""
     made: dict[str, Any] = Field(default_factory=dict)
@@ -85,7 +85,7 @@ def follow(
         batches = iter_crops(video, detections, model.config.encoder, config.batch)
         frame = detections.frame
         crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
-    # A step of the tracker is too small to be shared: threads that wait for each other cost more than they do.
+    # A step of the tracker is too small to be shared among threads.
     with cpu_threads(1 if crops is None else config.threads):
         seen = scorer.embed(seen, crops)
     with cpu_threads(1):
@@ -171,12 +171,15 @@ def choose_device(name: str) -> str:
 
 @contextmanager
 def cpu_threads(wanted: int | None) -> Iterator[None]:
-    """torch with as many CPU threads as wanted, or as this process may use; put back at the end."""
+    """torch with as many CPU threads as wanted, or half of what this process may use; put back at the end.
+
+    Threads that have to wait for a core cost many times what they save, so some are left to others.
+    """
     import torch
 
     before = torch.get_num_threads()
     may_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(wanted or min(may_use, _MOST_THREADS))
+    torch.set_num_threads(wanted or max(1, min(may_use // 2, _MOST_THREADS)))
     try:
         yield
     finally:

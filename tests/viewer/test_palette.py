@@ -1,7 +1,10 @@
 """Colours of tracks."""
 
+import doctest
+
 import numpy as np
 
+from kintrack.viewer import palette
 from kintrack.viewer.palette import NOBODY, PALETTE, colours_of
 
 # Viénot, Brettel and Mollon (1999): what linear RGB looks like to people without red or green cones.
@@ -45,3 +48,8 @@ def test_colours_do_not_change_the_palette() -> None:
     colours_of([-1, -1])[:] = 7
     assert (before == PALETTE).all()
     assert colours_of([]).shape == (0, 3)
+
+
+def test_the_example_in_the_docstring_holds() -> None:
+    tried = doctest.testmod(palette)
+    assert (tried.failed, tried.attempted > 0) == (0, True)
