@@ -45,7 +45,7 @@ class TrackConfig(Config):
     batch: int = Field(default=256, ge=1)
     """Crops that the visual encoder sees at a time."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the visual encoder; where not given, half of the cores, at most 4: reading crops needs some, too."""
+    """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
     tracker: TrackerConfig = TrackerConfig()
     """How scores become identities."""
     made: dict[str, Any] = Field(default_factory=dict)
