@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,10 +34,15 @@ class CommandFailed(Exception):
     """A measured command ended with an error."""
 
 
-def measure(command: Sequence[str | Path], runs: int = 3, env: Mapping[str, str] | None = None) -> Cost:
+def measure(command: Sequence[str | Path], runs: int = 3, folder: Path | None = None) -> Cost:
     """The cost of a command. Each run is started by a small process of its own.
 
     A process inherits the peak memory of the one that starts it, until it is larger itself; so that must be small.
+
+    Args:
+        command: the program and its arguments.
+        runs: one after the other.
+        folder: where the command is started; here where not given.
 
     Raises:
         CommandFailed: it ended with an error; what it said last is in the message.
@@ -45,11 +50,11 @@ def measure(command: Sequence[str | Path], runs: int = 3, env: Mapping[str, str]
     found = []
     for _ in range(runs):
         started = subprocess.run(
-            [sys.executable, "-S", __file__, *map(str, command)],
+            [sys.executable, "-S", str(Path(__file__).resolve()), *map(str, command)],
             capture_output=True,
             text=True,
             check=True,
-            env={**os.environ, **(env or {})},
+            cwd=folder,
         )
         one = json.loads(started.stdout)
         if one["code"]:

@@ -188,7 +188,7 @@ def flies(options: argparse.Namespace) -> Section:
         dreem, why_not = incumbent(options)
         if dreem:
             try:
-                cost["dreem track"] = measure(dreem_command(dreem, given, folder), runs)
+                cost["dreem track"] = measure(dreem_command(dreem, given, folder), runs, folder)  # it leaves logs
             except CommandFailed as error:
                 why_not = f"dreem-track: not measured: {error}"
     rows = [[name, f"{c.seconds:.1f} s", f"{c.fastest:.1f} s", f"{c.peak_mb:.0f} MB"] for name, c in cost.items()]
@@ -227,7 +227,7 @@ def copied(*files: Path) -> Iterator[tuple[Path, Path]]:
 def incumbent(options: argparse.Namespace) -> tuple[Path | None, str]:
     """The interpreter of dreem's environment, and why it is not measured where there is none."""
     if options.dreem_python:
-        return Path(options.dreem_python), ""
+        return options.dreem_python.absolute(), ""
     if not options.dreem:
         return None, "dreem-track: not measured (see --dreem)."
     try:
