@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from kintrack.core import boxes
 from kintrack.core.detections import Detections, Floats, Ints
@@ -297,11 +298,6 @@ def gated_distance(query: Sightings, last: Sightings, gate_gap: int) -> Floats:
     gap = np.maximum(query.frame[:, None] - last.frame[None, :], 1).astype(np.float64)  # (Q, M)
     # All queries are of one frame here, so each track has one gap and one place where it is expected.
     expected = last.centre + travel(last.velocity[:, 0], gap[0])
-    far = np.minimum(_norms(query.centre, expected), _norms(query.centre, last.centre))
+    far = np.minimum(cdist(query.centre, expected), cdist(query.centre, last.centre))
     size = np.sqrt(query.size[:, None] * last.size[None, :])
     return np.asarray(far / (size * np.sqrt(np.minimum(gap, gate_gap))))
-
-
-def _norms(a: Floats, b: Floats) -> Floats:
-    """(Q, M) distances between two sets of points."""
-    return np.asarray(np.sqrt(((a[:, None] - b[None, :]) ** 2).sum(axis=-1)))
