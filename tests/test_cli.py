@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -489,11 +490,22 @@ def test_render_draws_on_the_video_as_long_as_it_is(run: Run, tmp_path: Path) ->
 
 def test_render_without_a_video_draws_on_black(run: Run, tmp_path: Path) -> None:
     io.save(gap(), tmp_path / "tracks.csv")
-    assert run("render", tmp_path / "tracks.csv", "-o", tmp_path / "o.mp4", "--fps", 5).code == 0
+    done = run("render", tmp_path / "tracks.csv", "-o", tmp_path / "o.mp4", "--fps", 5)
+    assert done.code == 0
+    assert re.search(r"warning: no video that belongs to .*tracks\.csv was found: drawn on black", done.err)
     with io.load_video(tmp_path / "o.mp4") as drawn:
         assert (len(drawn), drawn.fps) == (gap().detections.n_frames, 5.0)
         assert np.median(drawn[0]) < 20
         assert drawn[0].max() > 100
+
+
+def test_render_finds_the_video_of_what_was_tracked(run: Run, det: Path, tmp_path: Path, models) -> None:
+    _movie(det.with_suffix(".mp4"), gap())
+    run("track", det, "-o", tmp_path / "elsewhere" / "out.txt", "-m", models.geometry)
+    done = run("render", tmp_path / "elsewhere" / "out.txt", "-o", tmp_path / "o.mp4")
+    assert (done.code, done.err) == (0, "")
+    with io.load_video(tmp_path / "o.mp4") as drawn, io.load_video(det.with_suffix(".mp4")) as video:
+        assert drawn.shape == video.shape
 
 
 def test_render_tints_the_masks_of_a_folder_of_cells(run: Run, tmp_path: Path) -> None:

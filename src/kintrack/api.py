@@ -5,6 +5,7 @@ train ── training.fit                         evaluate ── metrics ──
 render ── viewer.Overlay ── io.write_video    demo ── sim ── all of these
 """
 
+import logging
 import os
 import platform
 import sys
@@ -13,8 +14,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import yaml
 
 from kintrack import io
 from kintrack._version import __version__
@@ -35,7 +34,16 @@ from kintrack.follow import (
     model_names,
 )
 from kintrack.io.writing import new_file
-from kintrack.outputs import check_report, check_target, choose_targets, pair_sequences, refuse_existing, report_text
+from kintrack.outputs import (
+    check_report,
+    check_target,
+    choose_targets,
+    pair_sequences,
+    refuse_existing,
+    report_text,
+    save_config,
+    video_of,
+)
 
 if TYPE_CHECKING:
     from kintrack.demo import Demo
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     from kintrack.training.fit import Fitted
     from kintrack.viewer.draw import OverlayConfig
 
+_log = logging.getLogger(__name__)
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "h5py")
 
 
@@ -92,7 +101,7 @@ def track(
         raise InputError(
             f"a CTC folder is made of label images, which {path or 'the table'} has none of; write .csv or .txt instead"
         )
-    made: dict[str, Any] = {"input": None if path is None else str(path)}
+    made: dict[str, Any] = {"input": None if path is None else str(path.resolve())}
     if model is None or isinstance(model, str | Path):
         weights = find_model(resolved.model)
         model = load_model(weights, resolved.device)
@@ -107,7 +116,7 @@ def track(
         kept = tracks if holds else replace(tracks, confidence=None)
         io.save(kept, output, format, overwrite=overwrite, source=path)
         made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
-        _save_config(resolved.model_copy(update={"made": made}), Path(output))
+        save_config(resolved.model_copy(update={"made": made}), Path(output))
     return tracks
 
 
@@ -177,13 +186,6 @@ def _pixels(
             "model of geometry alone"
         )
     return stack.enter_context(io.load_video(found, grey=model.config.encoder.channels == 1))
-
-
-def _save_config(config: TrackConfig, result: Path) -> None:
-    """The resolved config, beside the result, in a form that ``--config`` takes."""
-    head = "# How this result was made. `kintrack track INPUT -o OUTPUT --config THIS_FILE` makes it again.\n"
-    with new_file(result.with_name(f"{result.name}.kintrack.yaml"), overwrite=True) as draft:
-        draft.write_text(head + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
 
 def train(
@@ -325,8 +327,10 @@ def render(
         labels = None
         if path is not None and path.is_dir() and tracks.detections.label is not None:
             labels = stack.enter_context(io.load_labels(path))
-        found = video or (io.find_video(path) if path is not None else None)
+        found = video or (video_of(path) if path is not None else None)
         if found is None:
+            if path is not None:
+                _log.warning("no video that belongs to %s was found: drawn on black; give it with --video", path)
             found = black_video(tracks) if labels is None else BlackVideo(len(labels), labels.shape[1:])
         pixels = found if isinstance(found, Video) else stack.enter_context(io.load_video(found))
         io.check_against_video(tracks.detections, pixels)

@@ -7,8 +7,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from kintrack import io
+from kintrack.config import Config, read_yaml
 from kintrack.errors import AlignmentError, InputError, OutputExistsError, nearest_name
+from kintrack.io.writing import new_file
 
 if TYPE_CHECKING:
     from kintrack.metrics import Evaluation
@@ -119,3 +123,22 @@ def report_text(results: "Mapping[str, Evaluation]", suffix: str) -> str:
     writer.writerow(["sequence", *names])
     writer.writerows([sequence, *(result[name] for name in names)] for sequence, result in results.items())
     return text.getvalue()
+
+
+def config_beside(result: Path) -> Path:
+    """Where the config that a result was made with is saved."""
+    return result.with_name(f"{result.name}.kintrack.yaml")
+
+
+def save_config(config: Config, result: Path) -> None:
+    """The resolved config, beside the result, in a form that ``--config`` takes."""
+    head = "# How this result was made. `kintrack track INPUT -o OUTPUT --config THIS_FILE` makes it again.\n"
+    with new_file(config_beside(result), overwrite=True) as draft:
+        draft.write_text(head + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def video_of(tracks: Path) -> Path | None:
+    """The video beside a file of tracks, or beside what it was tracked from, as the config saved with it says."""
+    saved = config_beside(tracks)
+    source = read_yaml(saved).get("made", {}).get("input") if saved.is_file() else None
+    return io.find_video(tracks) or (io.find_video(source) if source and Path(source).exists() else None)

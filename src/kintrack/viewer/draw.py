@@ -174,7 +174,8 @@ class Overlay:
             x = min(max(x0, 0.0), max(0.0, width - w - 4))
             y = min(max(y0 - h - 5 - self._line, 0.0), max(0.0, height - h - 4))
             pen.rectangle((x, y, x + w + 3, y + h + 3), fill=(0, 0, 0, 150))
-            pen.text((x + 2, y + 1), text, fill=(*self._colour[row], 255), font=self._font, anchor="lt")
+            pale = tuple((c + 255) // 2 for c in self._colour[row])  # legible on the dark ground
+            pen.text((x + 2, y + 1), text, fill=(*pale, 255), font=self._font, anchor="lt")
 
 
 def _text_size(font: Font, text: str) -> tuple[float, float]:

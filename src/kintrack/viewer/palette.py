@@ -11,7 +11,7 @@ _HUES = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
     np.float64,
 )
-_LIGHTER, _DARKER = 0.45, 0.6
+_LIGHTER, _DARKER = 0.5, 0.7
 PALETTE: Colours = np.concatenate([_HUES, _HUES + _LIGHTER * (255 - _HUES), _HUES * _DARKER]).round().astype(np.uint8)
 NOBODY: tuple[int, int, int] = (150, 150, 150)
 """The colour of what has no track."""
