@@ -12,6 +12,9 @@ from kintrack.errors import InputError
 BOXES = [[0, 0, 2, 2], [10, 0, 14, 2], [1, 0, 3, 2], [11, 0, 15, 2]]
 
 
+SHOWN = {"box": [0, 0, 1, 1], "crop": np.ones((1, 2, 2))}
+
+
 def clip(**columns) -> Clip:
     seen = Detections([3, 3, 5, 5], BOXES, score=[0.9, 0.8, 0.7, 0.6])
     return Clip(seen, **{"identity": [4, 7, 4, 7], "video": "a", **columns})
@@ -124,7 +127,7 @@ def test_clips_can_be_sent_to_other_processes():
         (lambda: clip(frames=[3]), "there are detections in frame 5, but the clip does not list it"),
         (lambda: Instance(), "without a box and without keypoints is nowhere"),
         (lambda: Instance([1, 2, 3]), r"box of an instance has shape \(3,\)"),
-        (lambda: Frame(0, [Instance([0, 0, 1, 1], crop=np.ones((1, 2, 2))), Instance([0, 0, 1, 1])]), "1 of 2 instances"),
+        (lambda: Frame(0, [Instance(**SHOWN), Instance([0, 0, 1, 1])]), "1 of 2 instances"),
         (lambda: Frame(0, [[0, 0, 1, 1]]), "frame 0 is made of Instances, but one of them is a list"),
         (
             lambda: Frame(0, [Instance(keypoints=[[1, 1]]), Instance(keypoints=[[1, 1], [2, 2]])]),
@@ -134,7 +137,7 @@ def test_clips_can_be_sent_to_other_processes():
         (lambda: Clip.of_frames([Frame(1), Frame(2, video_id=1)]), "frames of several videos"),
         (lambda: Clip.of_frames([1]), "a clip is made of Frames, but one of them is a int"),
         (
-            lambda: Clip.of_frames([Frame(0, [Instance([0, 0, 1, 1])]), Frame(1, [Instance([0, 0, 1, 1], crop=np.ones((1, 2, 2)))])]),
+            lambda: Clip.of_frames([Frame(0, [Instance([0, 0, 1, 1])]), Frame(1, [Instance(**SHOWN)])]),
             "1 of 2 frames have crops",
         ),
     ],

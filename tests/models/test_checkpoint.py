@@ -101,8 +101,8 @@ def test_tensors_of_another_model_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        ({"state_dict": {}, "hyper_parameters": {"model_cfg": {"d_model": 32, "nhead": 2}}}, "is a checkpoint of DREEM; kintrack does not"),
-        ({"state_dict": {"w": torch.ones(1)}, "epoch": 1}, "holds a Lightning checkpoint of another model, not a kintrack"),
+        ({"hyper_parameters": {"model_cfg": {"d_model": 32}}}, "is a checkpoint of DREEM; kintrack does not"),
+        ({"state_dict": {"w": torch.ones(1)}}, "holds a Lightning checkpoint of another model, not a kintrack model"),
         ({"weight": torch.ones(1)}, "holds a dict of other things, not a kintrack model"),
         ([1, 2], "holds a list, not a kintrack model: give a .safetensors or .ckpt that kintrack train wrote"),
     ],
@@ -197,3 +197,12 @@ def test_where_it_cannot_be_written_nothing_is_left(model, tmp_path):
 def test_any_reader_of_safetensors_sees_the_same_numbers(model, tmp_path):
     found = safetensors.torch.load(save_model(model, tmp_path / "m.safetensors").read_bytes())
     assert torch.equal(found["node.0.weight"], model.node[0].weight)
+
+
+def test_loading_draws_nothing_from_torchs_generator(model, tmp_path):
+    path = save_model(model, tmp_path / "m.safetensors")
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_model(path)
+    assert torch.equal(torch.rand(2), expected)

@@ -36,9 +36,8 @@ def slow_loss(logits, w, both_ways=True, focal=0.5, layer_weight=0.5):
             for g in sorted(set(groups.tolist())):
                 edges = [e for e in range(len(row)) if groups[e] == g]
                 positive = [math.exp(row[e]) for e in edges if w.target[e]]
-                surprise = math.log(1 + sum(math.exp(row[e]) for e in edges)) - math.log(
-                    sum(positive) if positive else 1
-                )
+                claimed = 1 + sum(math.exp(row[e]) for e in edges)
+                surprise = math.log(claimed) - math.log(sum(positive) if positive else 1)
                 surprises.append((1 - math.exp(-surprise)) ** focal * surprise)
             weight = 1.0 if layer == len(logits) - 1 else layer_weight
             total += weight * sum(surprises) / len(surprises)
@@ -55,12 +54,11 @@ def test_it_equals_a_double_loop(seed, options):
 
 def test_a_number_by_hand():
     """Logit 0 of one wrong and one true candidate: 1 of 3 equal answers is true, the surprise is log 3."""
-    w = SimpleNamespace(
-        row_group=torch.tensor([0, 0]), column_group=torch.tensor([0, 1]), target=torch.tensor([True, False])
-    )
-    rows = (2 / 3) ** 0.5 * math.log(3)
-    columns = 0.5**0.5 * math.log(2)  # each reference asks alone: itself or nobody
-    assert AssoLoss()(torch.zeros(1, 2), w).item() == pytest.approx(rows + columns)
+    rows, columns, target = torch.tensor([0, 0]), torch.tensor([0, 1]), torch.tensor([True, False])
+    w = SimpleNamespace(row_group=rows, column_group=columns, target=target)
+    asked_by_query = (2 / 3) ** 0.5 * math.log(3)
+    asked_by_references = 0.5**0.5 * math.log(2)  # each asks alone: this query, or nobody
+    assert AssoLoss()(torch.zeros(1, 2), w).item() == pytest.approx(asked_by_query + asked_by_references)
     assert AssoLoss(both_ways=False, focal=0)(torch.zeros(1, 2), w).item() == pytest.approx(math.log(3))
 
 
@@ -136,7 +134,7 @@ def test_every_parameter_of_a_model_gets_a_gradient_even_where_nothing_is_asked(
 
 
 def test_matrices_and_frames_give_the_same_as_their_edges():
-    """Two queries of one frame; references: one in frame 0, two in frame 1, of which one is no candidate of the first."""
+    """Two queries of a frame; one reference in frame 0, two in frame 1, one of which is no candidate of the first."""
     matrix = torch.tensor([[1.0, -2.0, -torch.inf], [0.5, 0.3, 2.0]])
     target = torch.tensor([[True, False, False], [False, False, True]])
     frame = torch.tensor([0, 1, 1])

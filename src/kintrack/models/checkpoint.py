@@ -73,7 +73,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
     path = _existing(path)
     config, tensors = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
     try:
-        model = GlobalTrackingTransformer(config)
+        with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not wanted
+            model = GlobalTrackingTransformer(config)
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a model config that this version of kintrack does not know: {error}; update kintrack"

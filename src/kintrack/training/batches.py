@@ -137,8 +137,9 @@ def relation(references: Given, queries: Given | None, model: ModelConfig) -> Wi
         clip, moved, added = _united(clip, asking)
         reference, query = moved[reference], added[query]
     seen = Sightings.of(clip.detections)
-    has_crops = clip.crops is not None and model.encoder.kind != "none"
-    return between(_shown(seen, has_crops), query, reference, model, crops=clip.crops if has_crops else None)
+    # A copy, because torch does not know of arrays that must not be written to.
+    crops = clip.crops.copy() if clip.crops is not None and model.encoder.kind != "none" else None
+    return between(_shown(seen, crops is not None), query, reference, model, crops=crops)
 
 
 def _shown(seen: Sightings, has_crops: bool) -> Sightings:

@@ -130,20 +130,23 @@ def fit(
         raise InputError(f"there are no clips to {'validate' if len(train) else 'train'} on; give at least one")
     out = Path(out)
     last = _prepare(out, config, resume, overwrite)
-    with _quiet(), torch.random.fork_rng():
+    with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         runner = _runner(config, monitor, steps=config.max_epochs * math.ceil(len(train) / config.batch_size))
         if model is not None:
             runner.model.load_state_dict(model.state_dict())
         table = Table(out / LOG)
         trainer = _trainer(config, out, monitor, [table, *callbacks], has_val=val is not None)
+        export = partial(_export, out, config, monitor, card or {}, trainer.is_global_zero)
         try:
             _run(trainer, runner, _Loaders(train, val, config), last)
         except KeyboardInterrupt:
             if (out / BEST).exists():
-                _finish(trainer, config, out, monitor, dict(card or {}))
+                export()
             raise
-    return _finish(trainer, config, out, monitor, dict(card or {}))
+    best, score, epoch = export()
+    epochs = torch.load(out / LAST, map_location="cpu", weights_only=True)["epoch"] + 1
+    return Fitted(best, out / MODEL, score, epoch, epochs)
 
 
 def _monitor(config: TrainConfig, val: Clips | None) -> str:
@@ -171,11 +174,10 @@ def _prepare(out: Path, config: TrainConfig, resume: bool, overwrite: bool) -> P
         _check_same(read_yaml(out / CONFIG), config, out)
     elif not resume and not overwrite and any((out / name).exists() for name in (LAST, BEST, MODEL)):
         raise OutputExistsError(f"{out} holds a training already; resume it, overwrite it, or give another folder")
-    else:
-        for name in (LAST, BEST, MODEL, LOG):
-            (out / name).unlink(missing_ok=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name in () if resume and last.exists() else (LAST, BEST, MODEL, LOG):
+            (out / name).unlink(missing_ok=True)
         (out / CONFIG).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{out} cannot be written to: {error.strerror}; give a folder that can") from error
@@ -314,19 +316,19 @@ def _run(trainer: Trainer, runner: GTRRunner, loaders: _Loaders, last: Path | No
             signal.signal(signal.SIGINT, heard)
 
 
-def _finish(trainer: Trainer, config: TrainConfig, out: Path, monitor: str, card: dict[str, Any]) -> Fitted:
-    """The best epoch's weights, and their file."""
+def _export(
+    out: Path, config: TrainConfig, monitor: str, card: Mapping[str, Any], write: bool
+) -> tuple[Any, float, int]:
+    """The best epoch's weights, score and number; the weights in their file as well."""
     saved = torch.load(out / BEST, map_location="cpu", weights_only=True)
     best = load_model(out / BEST)
-    states = [
-        state for key, state in saved["callbacks"].items() if key.startswith("ModelCheckpoint") and monitor in key
-    ]
-    score = float(states[0]["current_score"])
-    made = {"kintrack": __version__, "epoch": saved["epoch"], "steps": saved["global_step"], monitor: score}
+    kept = (state for key, state in saved["callbacks"].items() if key.startswith("ModelCheckpoint") and monitor in key)
+    score, epoch = float(next(kept)["current_score"]), int(saved["epoch"])
+    made = {"kintrack": __version__, "epoch": epoch, "steps": saved["global_step"], monitor: score}
     made |= {"tracker": config.tracker.to_dict(), "seed": config.seed}
-    if trainer.is_global_zero:
-        save_model(best, out / MODEL, card=made | card)
-    return Fitted(best, out / MODEL, score, int(saved["epoch"]), trainer.current_epoch)
+    if write:
+        save_model(best, out / MODEL, card=made | dict(card))
+    return best, score, epoch
 
 
 @contextmanager
