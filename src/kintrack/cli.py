@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from kintrack._version import __version__
-from kintrack.config import TrackerConfig, merge, parse_overrides, read_yaml
 from kintrack.errors import KintrackError
 from kintrack.terminal import Warnings, console, plain, print_scores, progress_bars, say
 
@@ -150,7 +149,10 @@ def track(
         str | None, _option("A model that `kintrack info` lists (default: general), or a checkpoint.", "--model", "-m")
     ] = None,
     max_tracks: Annotated[
-        int | None, _option(TrackerConfig.model_fields["max_tracks"].description or "", "--max-tracks", "-n")
+        int | None,
+        _option(
+            "The true number of individuals, where known: there are never more ids than this.", "--max-tracks", "-n"
+        ),
     ] = None,
     format: Format = None,
     device: DeviceOption = None,
@@ -378,6 +380,8 @@ def info() -> None:
 
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """What --config and --set say, the latter going before the former."""
+    from kintrack.config import merge, parse_overrides, read_yaml
+
     return merge(read_yaml(config) if config is not None else {}, parse_overrides(assignments or []))
 
 
