@@ -136,6 +136,16 @@ def test_devices_are_taken_as_asked_or_refused(monkeypatch) -> None:
     assert choose_device("auto") == choose_device("cuda") == "cuda"
 
 
+def test_configs_are_found_by_path_or_by_the_name_of_a_model(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(follow, "WEIGHTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "general.yaml").write_text("seed: 1\n")
+    assert follow.find_config("general") == tmp_path / "general.yaml"
+    assert follow.find_config("mine.yaml") == Path("mine.yaml")  # whether it is there is for its reader to say
+    (tmp_path / "general").write_text("seed: 2\n")
+    assert follow.find_config("general") == Path("general")
+
+
 def test_what_is_read_ahead_comes_in_order_and_its_errors_come_through() -> None:
     assert list(follow._ahead(iter(range(100)))) == list(range(100))
 

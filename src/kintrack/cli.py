@@ -214,7 +214,10 @@ def train(
         _option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "-m"),
     ] = None,
     device: DeviceOption = None,
-    config: ConfigFile = None,
+    config: Annotated[
+        Path | None,
+        _option("A YAML file of options, or the name of a model in the package, for how it was trained.", "--config"),
+    ] = None,
     set_: Set = None,
     resume: Annotated[
         bool, _option("Go on with the training in the folder, where it was interrupted.", "--resume")
@@ -381,8 +384,9 @@ def info() -> None:
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """What --config and --set say, the latter going before the former."""
     from kintrack.config import merge, parse_overrides, read_yaml
+    from kintrack.follow import find_config
 
-    return merge(read_yaml(config) if config is not None else {}, parse_overrides(assignments or []))
+    return merge(read_yaml(find_config(config)) if config is not None else {}, parse_overrides(assignments or []))
 
 
 def main() -> None:

@@ -122,6 +122,12 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
+def find_config(name_or_path: str | Path) -> Path:
+    """The file of a config: a path, or the name of a model inside the package, for the config it was trained by."""
+    path, own = Path(name_or_path), WEIGHTS / f"{name_or_path}.yaml"
+    return own if own.is_file() and not path.is_file() else path
+
+
 def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "GlobalTrackingTransformer":
     """A model by name or path, on its device and in `eval()` mode.
 
