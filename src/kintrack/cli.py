@@ -11,7 +11,7 @@ import typer
 
 from kintrack._version import __version__
 from kintrack.errors import KintrackError
-from kintrack.terminal import Warnings, console, plain, print_scores, progress_bars, say
+from kintrack.terminal import Warnings, console, plain, print_facts, print_scores, progress_bars, say
 
 app = typer.Typer(
     name="kintrack",
@@ -370,15 +370,9 @@ def render(
 @app.command()
 def info() -> None:
     """Say which versions, devices, models and formats are here: what a report of a problem should begin with."""
-    from rich.table import Table
-
     from kintrack import api
 
-    table = Table(show_header=False, box=None)
-    for name, value in api.info().items():
-        lines = [f"{k}  {v}" for k, v in value.items()] if isinstance(value, dict) else value
-        table.add_row(f"[bold]{name}[/bold]", "\n".join(lines) if isinstance(lines, list) else lines)
-    console(stderr=False).print(table)
+    print_facts(api.info())
 
 
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:

@@ -87,6 +87,18 @@ def print_scores(results: "Mapping[str, Evaluation]", first: str = "sequence") -
     console(stderr=False).print(table)
 
 
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """What `kintrack info` says: a name and its value, or several values under each other."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        lines = [f"{k}  {v}" for k, v in value.items()] if isinstance(value, Mapping) else value
+        text = lines if isinstance(lines, str) else "\n".join(lines) or "none"
+        table.add_row(f"[bold]{name}[/bold]", plain(text))
+    console(stderr=False).print(table)
+
+
 _CHIEF = ("hota", "deta", "assa", "idf1", "mota", "num_switches", "switches_per_100k")
 
 
