@@ -8,7 +8,7 @@ A table stands between two marks, of which the first says what it is of:
     <!-- table: config kintrack.config:TrackerConfig tracker. -->
     <!-- end of table -->
 
-The words come from the text under each field of a config, so the code and the documentation cannot say different things.
+The words come from the text under each field of a config: code and documentation cannot say different things.
 """
 
 import importlib

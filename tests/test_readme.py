@@ -82,7 +82,8 @@ def folder(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     io.save(_posed(true), "truth.slp")
     io.save(_posed(true), "checked.slp")
     io.save(Tracks.untracked(_posed(true).detections), "poses.slp")
-    io.write_video("poses.mp4", movie, 10.0)
+    for name in ("poses", "checked", "corrected/a", "corrected/b"):
+        io.write_video(f"{name}.mp4", movie, 10.0)
     for name, tracks in (("a", true), ("b", found)):
         io.save(_posed(tracks), f"corrected/{name}.slp")
         io.save(tracks, f"gt/{name}.txt")
@@ -116,7 +117,7 @@ def _run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         assert not left.code, f"{line}\n{capsys.readouterr().err}"
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+@pytest.mark.filterwarnings("ignore")  # advice of Lightning's
 @pytest.mark.parametrize(
     "page",
     [pytest.param(p, id=n, marks=[pytest.mark.slow] * is_slow(p)) for p, n in zip(PAGES, NAMES, strict=True)],
