@@ -160,6 +160,20 @@ def test_poses_in_poses_out_with_scores_and_skeleton(run: Run, shared_data: Path
     assert len(after.ids) <= 2
 
 
+def test_of_a_file_with_several_videos_one_is_tracked_and_the_rest_kept(
+    run: Run, shared_data: Path, tmp_path: Path, models: SimpleNamespace
+) -> None:
+    source = shared_data / "formats" / "sleap" / "multiview_session" / "minimal_proofread.slp"
+    refused = run("track", source, "-o", tmp_path / "o.slp", "-m", models.geometry)
+    assert refused.code == 2
+    assert "holds 4 videos (0: " in refused.err
+    assert run("track", source, "-o", tmp_path / "o.slp", "-m", models.geometry, "--index", 1).code == 0
+    for i in range(4):
+        before, after = io.load(source, video=i), io.load(tmp_path / "o.slp", video=i)
+        assert len(after) == len(before)
+        assert i == 1 or same_tracks(after.track, before.track)
+
+
 def test_a_folder_of_cells_in_a_folder_of_cells_out(run: Run, tmp_path: Path, models: SimpleNamespace) -> None:
     from tifffile import imread, imwrite
 

@@ -66,6 +66,7 @@ def track(
     format: str | None = None,
     device: str | None = None,
     config: TrackConfig | Mapping[str, Any] | None = None,
+    index: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Tracks:
@@ -83,6 +84,7 @@ def track(
         format: the output's, where its suffix does not say.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         config: a `TrackConfig`, or a mapping of its keys.
+        index: which video's detections, where the file holds several; counts from 0.
         overwrite: replace an output that is there.
         progress: is told how far it is.
 
@@ -96,7 +98,7 @@ def track(
     path = None if isinstance(source, Detections) else Path(source)
     if output is not None:
         check_target(Path(output), format, overwrite, path)
-    detections = source if isinstance(source, Detections) else io.load(source, identities=False).detections
+    detections = source if isinstance(source, Detections) else io.load(source, video=index, identities=False).detections
     if output is not None and (format or io.detect_format(output)) == "ctc" and not (path and path.is_dir()):
         raise InputError(
             f"a CTC folder is made of label images, which {path or 'the table'} has none of; write .csv or .txt instead"
@@ -132,6 +134,7 @@ def track_many(
     max_tracks: int | None = None,
     device: str | None = None,
     config: TrackConfig | Mapping[str, Any] | None = None,
+    index: int | None = None,
 ) -> dict[Path, Tracks]:
     """`track` for as many files as there are; what `kintrack track` calls.
 
@@ -155,7 +158,7 @@ def track_many(
     return {
         target: track(
             path, target, video=video, model=model, max_tracks=max_tracks, format=format, device=device, config=config,
-            overwrite=overwrite, progress=progress,
+            index=index, overwrite=overwrite, progress=progress,
         )
         for target, (path, video) in targets.items()
     }  # fmt: skip
@@ -278,7 +281,7 @@ def convert(
     *,
     format: str | None = None,
     source_format: str | None = None,
-    video: int | None = None,
+    index: int | None = None,
     overwrite: bool = False,
 ) -> Tracks:
     """The detections and tracks of one format in another. What the other cannot hold is named in a warning.
@@ -288,11 +291,11 @@ def convert(
         output: where to; its suffix says the format.
         format: the output's, where its suffix does not say.
         source_format: the source's, where its suffix does not say.
-        video: which video, where the source holds several.
+        index: which video, where the source holds several; counts from 0.
         overwrite: replace an output that is there.
     """
     check_target(Path(output), format, overwrite, Path(source))
-    tracks = io.load(source, source_format, video=video)
+    tracks = io.load(source, source_format, video=index)
     io.save(tracks, output, format, overwrite=overwrite, source=source)
     return tracks
 
@@ -304,6 +307,7 @@ def render(
     video: str | Path | Video | None = None,
     config: "OverlayConfig | Mapping[str, Any] | None" = None,
     fps: float | None = None,
+    index: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> None:
@@ -315,6 +319,7 @@ def render(
         video: the pixels; found by name where not given, and black where there are none.
         config: an `OverlayConfig`, or a mapping of its keys.
         fps: frames in a second; the video's, or 30, where not given.
+        index: which video, where the file holds several; counts from 0.
         overwrite: replace an output that is there.
         progress: is told how far it is.
     """
@@ -322,7 +327,7 @@ def render(
 
     path = None if isinstance(tracks, Tracks) else Path(tracks)
     refuse_existing(Path(output), overwrite)
-    tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks)
+    tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks, video=index)
     with ExitStack() as stack:
         labels = None
         if path is not None and path.is_dir() and tracks.detections.label is not None:
@@ -353,17 +358,7 @@ def info() -> dict[str, Any]:
     import torch
 
     packages = {}
-    for name in (
-        "torch",
-        "pytorch-lightning",
-        "numpy",
-        "scipy",
-        "pydantic",
-        "av",
-        "tifffile",
-        "safetensors",
-        "h5py",
-    ):
+    for name in _PACKAGES:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

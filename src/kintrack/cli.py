@@ -3,9 +3,8 @@
 import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,30 +22,9 @@ app = typer.Typer(
 )
 
 
-class Device(StrEnum):
-    """Where a model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Match(StrEnum):
-    """When a predicted row may be a true row."""
-
-    iou = "iou"
-    centre = "centre"
-    rows = "rows"
-
-
-class Show(StrEnum):
-    """What stands for a detection in a picture."""
-
-    auto = "auto"
-    boxes = "boxes"
-    poses = "poses"
-    masks = "masks"
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Match = Literal["iou", "centre", "rows"]
+Show = Literal["auto", "boxes", "poses", "masks"]
 
 
 def _option(help: str, *names: str, **more: Any) -> Any:
@@ -62,6 +40,7 @@ ConfigFile = Annotated[
     Path | None, _option("A YAML file of options; --set and other options go before it.", "--config")
 ]
 Set = Annotated[list[str] | None, _option("One option, like tracker.max_gap=30; as often as you like.", "--set")]
+Index = Annotated[int | None, _option("Which video, where a file holds several; counts from 0.", "--index")]
 DeviceOption = Annotated[
     Device | None, _option("Where the model runs; auto (the default) takes a GPU if there is one.", "--device")
 ]
@@ -117,7 +96,7 @@ def demo(
             output,
             seed=seed,
             model=model,
-            device="auto" if device is None else device.value,
+            device=device or "auto",
             overwrite=overwrite,
             progress=progress,
         )
@@ -158,6 +137,7 @@ def track(
     device: DeviceOption = None,
     config: ConfigFile = None,
     set_: Set = None,
+    index: Index = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -186,8 +166,9 @@ def track(
             model=model,
             max_tracks=max_tracks,
             format=format,
-            device=None if device is None else device.value,
+            device=device,
             config=tree,
+            index=index,
             overwrite=overwrite,
             progress=progress,
         )
@@ -243,7 +224,7 @@ def train(
         val=val,
         videos=video,
         model=model,
-        device=None if device is None else device.value,
+        device=device,
         config=_tree(config, set_),
         resume=resume,
         overwrite=overwrite,
@@ -262,7 +243,7 @@ def evaluate(
             "--match",
             show_default=True,
         ),
-    ] = Match.iou,
+    ] = "iou",
     threshold: Annotated[
         float, _option("Similarity from which two rows may match.", "--threshold", show_default=True, min=0, max=1)
     ] = 0.5,
@@ -289,7 +270,7 @@ def evaluate(
     results = api.evaluate(
         truth,
         prediction,
-        match=match.value,
+        match=match,
         threshold=threshold,
         mot_challenge=mot_challenge,
         output=output,
@@ -309,8 +290,8 @@ def convert(
     source_format: Annotated[
         str | None, _option("The source's format, where its suffix does not say.", "--from")
     ] = None,
-    video: Annotated[
-        int | None, _option("Which video, where the source holds several; counts from 0.", "--video")
+    index: Annotated[
+        int | None, _option("Which video, where the source holds several; counts from 0.", "--index", "--video")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -323,7 +304,7 @@ def convert(
     """
     from kintrack import api
 
-    tracks = api.convert(source, output, format=format, source_format=source_format, video=video, overwrite=overwrite)
+    tracks = api.convert(source, output, format=format, source_format=source_format, index=index, overwrite=overwrite)
     say(f"{output}: {tracks!r}", quiet)
 
 
@@ -336,13 +317,14 @@ def render(
     ] = None,
     show: Annotated[
         Show, _option("What is drawn; auto: masks if there are any, else poses, else boxes.", "--show")
-    ] = Show.auto,
+    ] = "auto",
     trail: Annotated[
         int, _option("Frames for which a track's way stays to be seen.", "--trail", show_default=True, min=0)
     ] = 20,
     ids: Annotated[bool, _option("Write the ids.", "--ids/--no-ids", show_default=True)] = True,
     scale: Annotated[float, _option("Size of the movie, in sizes of the video.", "--scale", show_default=True)] = 1.0,
     fps: Annotated[float | None, _option("Frames in a second; the video's if not given.", "--fps")] = None,
+    index: Index = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -359,8 +341,9 @@ def render(
             tracks,
             output,
             video=video,
-            config={"show": show.value, "trail": trail, "ids": ids, "scale": scale},
+            config={"show": show, "trail": trail, "ids": ids, "scale": scale},
             fps=fps,
+            index=index,
             overwrite=overwrite,
             progress=progress,
         )
