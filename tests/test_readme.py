@@ -61,6 +61,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = GlobalTrackingTransformer({"dim": 16, "heads": 2, "decoder_layers": 1})
     save_model(model, folder / "general.safetensors", card={"about": "not trained"})
+    (folder / "general.yaml").write_text("model: {dim: 16, heads: 2, decoder_layers: 1}\n")
     return folder
 
 
