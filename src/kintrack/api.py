@@ -107,8 +107,8 @@ def track(
     if model is None or isinstance(model, str | Path):
         weights = find_model(resolved.model)
         model = load_model(weights, resolved.device)
-        resolved = TrackConfig.of(merge({"tracker": model_card(weights).get("tracker", {})}, tree))
         made |= {"model": weights.stem, "model_sha256": file_hash(weights)}
+    resolved = TrackConfig.of(merge({"tracker": model.card.get("tracker", {})}, tree))
     with ExitStack() as stack:
         pixels = _pixels(stack, model, video, path)
         tracks = follow(detections, model, pixels, resolved, progress)

@@ -71,7 +71,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
         CheckpointError: the file is missing, damaged, of another kind, or holds code, or tensors and config disagree.
     """
     path = _existing(path)
-    config, tensors = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
+    config, tensors, card = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
     try:
         with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not wanted
             model = GlobalTrackingTransformer(config)
@@ -81,6 +81,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
         ) from error
     _check_fit(path, model, tensors)
     model.load_state_dict(dict(tensors))
+    model.card = card
     return model.to(device).eval()
 
 
@@ -110,11 +111,15 @@ def _is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] < 100_000_000
 
 
-def _read_safetensors(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+_Parts = tuple[Mapping[str, Any], dict[str, Tensor], dict[str, Any]]
+
+
+def _read_safetensors(path: Path) -> _Parts:
+    """Config, tensors and card of a file that `save_model` wrote."""
     metadata = _metadata(path)
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    return json.loads(metadata["model"]), tensors
+    return json.loads(metadata["model"]), tensors, json.loads(metadata.get("card", "{}"))
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -139,17 +144,18 @@ def _check_layout(path: Path, layout: Any) -> None:
         )
 
 
-def _read_lightning(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """Config and tensors of a checkpoint that `GTRRunner` wrote."""
+def _read_lightning(path: Path) -> _Parts:
+    """Config and tensors of a checkpoint that `GTRRunner` wrote; its card says what tracker it was trained for."""
     found = _safe_load(path)
     entry = found.get(ENTRY) if isinstance(found, dict) else None
     if not isinstance(entry, dict):
         raise CheckpointError(_stranger(path, found))
     _check_layout(path, entry.get("layout"))
+    card = {"tracker": entry["tracker"]} if "tracker" in entry else {}
     if entry.get("ema"):
-        return entry["model"], entry["ema"]
-    state = found["state_dict"]
-    return entry["model"], {name.removeprefix(_PREFIX): t for name, t in state.items() if name.startswith(_PREFIX)}
+        return entry["model"], entry["ema"], card
+    state = {name.removeprefix(_PREFIX): t for name, t in found["state_dict"].items() if name.startswith(_PREFIX)}
+    return entry["model"], state, card
 
 
 def _safe_load(path: Path) -> Any:

@@ -62,6 +62,9 @@ class GlobalTrackingTransformer(nn.Module):
 
     Args:
         config: a `ModelConfig`, or a mapping of its keys.
+
+    Attributes:
+        card: what the file of its weights says of them, with the `tracker` they were trained for; empty in a new model.
     """
 
     _node_columns: Tensor
@@ -70,6 +73,7 @@ class GlobalTrackingTransformer(nn.Module):
     def __init__(self, config: ModelConfig | Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.config = c = ModelConfig.of(config)
+        self.card: dict[str, Any] = {}
         self.visual_encoder = build_encoder(c.encoder)
         d = c.dim
         self.node = nn.Sequential(nn.Linear(len(c.node_features), d), nn.GELU(), nn.Linear(d, d))

@@ -189,7 +189,8 @@ class GTRRunner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Marks the checkpoint as ours, with the config that `kintrack.models.checkpoint.load_model` needs."""
-        checkpoint.setdefault(ENTRY, {}).update(layout=LAYOUT, model=self.model.config.to_dict())
+        parts = {"model": self.model.config.to_dict(), "tracker": self.tracker.config.to_dict()}
+        checkpoint.setdefault(ENTRY, {}).update(layout=LAYOUT, **parts)
 
     def transfer_batch_to_device(self, batch: ClipList, device: torch.device, dataloader_idx: int) -> ClipList:
         """Clips stay where they are; the windows made of them move."""
