@@ -274,7 +274,7 @@ class TrainConfig(Config):
     seed: int = Field(0, ge=0)
     """What the order of clips, their noise, and the first weights are drawn from."""
     workers: int = Field(0, ge=0)
-    """Processes that prepare clips; 0 prepares them in the training process."""
+    """Processes that prepare clips beside the one that trains; 0: that one does it, which suits a busy machine."""
     accelerator: str = "auto"
     """Where to train: `auto`, `cpu`, `cuda` or `mps`."""
     devices: int | str = "auto"

@@ -292,6 +292,15 @@ def test_a_logger_that_is_not_installed_names_its_extra(clips, config, tmp_path,
         fit(clips, None, tmp_path, change(config, loggers=[name]))
 
 
+@pytest.mark.parametrize("where", [{"accelerator": "abacus"}, {"strategy": "nearly"}, {"accelerator": "tpu"}])
+def test_a_place_that_is_not_there_is_an_error_before_anything_is_touched(clips, config, tmp_path, where):
+    (tmp_path / "model.safetensors").write_text("precious")
+    (name, value), *_ = where.items()
+    with pytest.raises(ConfigError, match=rf"training with .*{name} = '{value}'.* is not possible here: "):
+        fit(clips[:2], None, tmp_path, change(config, **where), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_a_failure_in_a_clip_says_where(clips, config, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("no way")

@@ -59,7 +59,7 @@ def test_a_number_by_hand():
     asked_by_query = (2 / 3) ** 0.5 * math.log(3)
     asked_by_references = 0.5**0.5 * math.log(2)  # each asks alone: this query, or nobody
     assert AssoLoss()(torch.zeros(1, 2), w).item() == pytest.approx(asked_by_query + asked_by_references)
-    assert AssoLoss(both_ways=False, focal=0)(torch.zeros(1, 2), w).item() == pytest.approx(math.log(3))
+    assert AssoLoss(both_ways=False, focal=0.0)(torch.zeros(1, 2), w).item() == pytest.approx(math.log(3))
 
 
 def test_the_order_of_the_edges_does_not_matter():
@@ -108,7 +108,7 @@ def test_without_positives_the_null_is_the_answer():
     w = window(4)
     w.target = torch.zeros(60, dtype=torch.bool)
     logits = torch.zeros(1, 60, requires_grad=True)
-    loss = AssoLoss(both_ways=False, focal=0)(logits, w)
+    loss = AssoLoss(both_ways=False, focal=0.0)(logits, w)
     sizes = torch.bincount(w.row_group).double()
     assert loss.item() == pytest.approx(torch.log1p(sizes).mean().item(), rel=1e-6)
     loss.backward()
@@ -174,8 +174,8 @@ def test_what_does_not_fit_is_refused_in_words():
     with pytest.raises(InputError, match="matrices were given without the references' frames"):
         AssoLoss()([torch.zeros(2, 3)], torch.zeros(2, 3, dtype=torch.bool))
     with pytest.raises(AlignmentError, match=r"matrices are \(2, 3\), the target \(2, 2\)"):
-        AssoLoss()([torch.zeros(2, 3)], torch.zeros(2, 2, dtype=torch.bool), torch.zeros(3))
+        AssoLoss()([torch.zeros(2, 3)], torch.zeros(2, 2, dtype=torch.bool), torch.tensor([0, 1, 2]))
     with pytest.raises(InputError, match="no decoder layer was given"):
         AssoLoss()([], w)
     with pytest.raises(ConfigError, match="focal"):
-        AssoLoss(focal=-1)
+        AssoLoss(focal=-1.0)

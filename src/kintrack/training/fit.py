@@ -21,6 +21,7 @@ import yaml
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, Timer
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch.utils.data import DataLoader
 
 from kintrack._version import __version__
@@ -129,14 +130,14 @@ def fit(
     if not len(train) or (val is not None and not len(val)):
         raise InputError(f"there are no clips to {'validate' if len(train) else 'train'} on; give at least one")
     out = Path(out)
-    last = _prepare(out, config, resume, overwrite)
     with _quiet(), torch.random.fork_rng(devices=[]):
+        # All that can be wrong is found before anything in the folder is touched.
+        trainer = _trainer(config, out, monitor, [Table(out / LOG), *callbacks], has_val=val is not None)
         torch.manual_seed(config.seed)
         runner = _runner(config, monitor, steps=config.max_epochs * math.ceil(len(train) / config.batch_size))
         if model is not None:
             runner.model.load_state_dict(model.state_dict())
-        table = Table(out / LOG)
-        trainer = _trainer(config, out, monitor, [table, *callbacks], has_val=val is not None)
+        last = _prepare(out, config, resume, overwrite)
         export = partial(_export, out, config, monitor, card or {}, trainer.is_global_zero)
         try:
             _run(trainer, runner, _Loaders(train, val, config), last)
@@ -234,24 +235,27 @@ def _trainer(config: TrainConfig, out: Path, monitor: str, more: list[Callback],
     on_terminal = sys.stderr.isatty()
     if on_terminal:
         callbacks.append(RichProgressBar(leave=False))
-    return Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        strategy=config.strategy,
-        max_epochs=config.max_epochs,
-        gradient_clip_val=config.clip_gradient,
-        callbacks=callbacks,
-        logger=_loggers(config, out) or False,
-        enable_progress_bar=on_terminal,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=None if has_val else 0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
+    where: dict[str, Any] = {name: getattr(config, name) for name in ("accelerator", "devices", "strategy")}
+    options: dict[str, Any] = {
+        "max_epochs": config.max_epochs,
+        "gradient_clip_val": config.clip_gradient,
+        "callbacks": callbacks,
+        "logger": _loggers(config, out) or False,
+        "enable_progress_bar": on_terminal,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": None if has_val else 0,
+        "log_every_n_steps": 1,
+        "use_distributed_sampler": False,
         # The order of the clips is made anew for each epoch.
-        reload_dataloaders_every_n_epochs=1,
-        default_root_dir=out,
-    )
+        "reload_dataloaders_every_n_epochs": 1,
+        "default_root_dir": out,
+    }
+    try:
+        return Trainer(**where, **options)
+    except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
+        given = ", ".join(f"{name} = {value!r}" for name, value in where.items())
+        raise ConfigError(f"training with {given} is not possible here: {error}") from error
 
 
 def _loggers(config: TrainConfig, out: Path) -> list[Logger]:

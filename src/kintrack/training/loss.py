@@ -1,7 +1,7 @@
 """The association loss: how surprised a model is by who is who."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,7 @@ from kintrack.models.blocks import group_logsumexp, group_sum
 from kintrack.models.gtr import AssociationMatrix
 
 
+@runtime_checkable
 class Questions(Protocol):
     """Edges, the groups in which they compete, and which are true: a `kintrack.windows.window.Window` with a target."""
 
@@ -52,8 +53,8 @@ class AssoLoss(nn.Module):
         self,
         association: Tensor | Sequence[Tensor] | Sequence[AssociationMatrix],
         truth: Questions | Bool[Tensor, "q r"],
-        frame: Int[Tensor, " r"] | None = None,
-        query_frame: Int[Tensor, " q"] | None = None,
+        frame: Int[Tensor, " n"] | None = None,
+        query_frame: Int[Tensor, " m"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss, a scalar; 0 (with gradients of 0) where nothing is asked.
 
