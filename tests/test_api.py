@@ -19,7 +19,7 @@ from kintrack.errors import ConfigError
 from kintrack.follow import TrackConfig, choose_device, cpu_threads
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.sim import draw, observe, stage
-from worlds import crossing, gap, swap
+from worlds import crossing, swap
 
 VERBS = ("convert", "demo", "evaluate", "info", "load_model", "render", "track", "track_many", "train")
 
@@ -209,8 +209,10 @@ def test_nearest_neighbour_follows_who_is_near_and_swaps_who_cross() -> None:
     assert not same_tracks(found, fast.track)
 
 
-def test_nearest_neighbour_bridges_gaps_as_the_tracker_does() -> None:
-    assert len(track_by_nearest(gap().detections).ids) == 2
+def test_nearest_neighbour_bridges_gaps_and_does_not_jump() -> None:
+    frame, near, far = [0, 1, 2, 6, 7], [0, 0, 4, 4], [40, 0, 44, 4]
+    assert track_by_nearest(Detections(frame, [near] * 5)).track.tolist() == [0] * 5
+    assert track_by_nearest(Detections(frame, [near] * 3 + [far] * 2)).track.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_changes_of_identity_are_counted_once_where_they_happen() -> None:

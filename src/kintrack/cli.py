@@ -84,7 +84,7 @@ def demo(
 ) -> None:
     """See what it does: simulate a scene, track it, score it, and draw it.
 
-    Eight animals cross and hide each other; a simulated detector misses some. The model's tracks are scored beside
+    Eight flies cross and hide each other; a simulated detector misses some. The model's tracks are scored beside
     those of a nearest-neighbour tracker. Needs no data, and takes about a minute.
 
     [bold]kintrack demo -o demo[/bold]

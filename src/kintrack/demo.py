@@ -27,7 +27,7 @@ NOISE = {"occlusion": 0.4, "miss": 0.03, "jitter": 0.03, "keypoint_miss": 0.1, "
 """A detector that does not see who is hidden, misses some, is inexact, and sees some that are not there."""
 
 REACH = 1.5
-"""How far, in sizes, nearest neighbour links; of 0.5, 0.7, 1, 1.5, 2 and 6 the one that does best in the demo's world."""
+"""How far, in sizes, nearest neighbour links: of 0.5, 0.7, 1, 1.5, 2 and 6 what does best in this world."""
 
 KINTRACK, NEAREST = "kintrack", "nearest neighbour"
 
