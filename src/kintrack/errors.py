@@ -53,7 +53,9 @@ class MissingExtraError(KintrackError, ImportError):
     """A package is needed that only an extra installs."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'kintrack[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed: pip install 'kintrack[{extra}]'"
+        )
 
 
 def nearest_name(given: str, known: Iterable[str]) -> str:
