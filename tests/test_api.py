@@ -15,9 +15,10 @@ from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.core.video import ArrayVideo
 from kintrack.demo import owner_of, switched_rows, track_by_nearest
-from kintrack.errors import ConfigError
+from kintrack.errors import AlignmentError, ConfigError
 from kintrack.follow import TrackConfig, choose_device, cpu_threads
 from kintrack.models import GlobalTrackingTransformer
+from kintrack.models.checkpoint import save_model
 from kintrack.sim import draw, observe, stage
 from worlds import crossing, swap
 
@@ -109,7 +110,7 @@ def test_confidence_is_written_where_there_is_a_place_for_it(scene, geometry, tm
     assert np.allclose(io.load(tmp_path / "out.csv").confidence, tracks.confidence, equal_nan=True)
     boxes = Detections(scene[0].frame, scene[0].box)
     assert api.track(boxes, tmp_path / "out.txt", model=geometry).confidence is not None
-    assert "confidence" not in caplog.text
+    assert not [message for message in caplog.messages if "cannot hold confidence" in message]
 
 
 # -------------------------------------------------------------------------------------------------------------- follow
@@ -222,3 +223,40 @@ def test_changes_of_identity_are_counted_once_where_they_happen() -> None:
     assert switched_rows(detections, identity, track).tolist() == [4]
     assert switched_rows(detections, identity, np.array([5, 6, 6, 5, 6, 9, 5])).tolist() == [2, 3]
     assert owner_of(identity, track).tolist() == [0, 1, 0, 1, 0, -1, -1]
+
+
+def test_two_files_of_one_name_are_not_taken_for_one(tmp_path: Path) -> None:
+    for folder in ("truth", "found"):
+        io.save(crossing(), tmp_path / folder / "a.csv")
+    io.save(crossing(), tmp_path / "found" / "a.txt")
+    with pytest.raises(AlignmentError, match=r"a\.csv and .*a\.txt are both called a, so it is not clear"):
+        api.evaluate(tmp_path / "truth", tmp_path / "found")
+
+
+def test_a_training_takes_its_pixels_from_one_list_and_its_tracker_from_the_weights(tmp_path: Path, looking) -> None:
+    looking.card = {"tracker": {"memory": 2, "candidates": 5}}
+    save_model(looking, tmp_path / "begin.safetensors", card=looking.card)
+    scene = stage({"preset": "crossing", "n_frames": 6, "n_individuals": 2, "arena": (96, 96), "size": 16}, 0)
+    movies = []
+    for name in ("learn", "check"):
+        io.save(scene.tracks, tmp_path / f"{name}.csv")
+        movies.append(tmp_path / "movies" / f"{name}.mp4")
+        movies[-1].parent.mkdir(exist_ok=True)
+        io.write_video(movies[-1], (frame for _, frame in draw(scene).frames()), 10.0)
+    config = {"max_epochs": 1, "batch_size": 1, "data": {"clips": 1, "frames": 3, "simulated": 0}}
+    fitted = api.train(
+        [tmp_path / "learn.csv"], tmp_path / "run", val=[tmp_path / "check.csv"], videos=movies[::-1],
+        model=tmp_path / "begin.safetensors", device="cpu", config=config,
+    )  # fmt: skip
+    assert fitted.model.visual_encoder is not None
+    tracker = api.load_model(fitted.path, "cpu").card["tracker"]
+    assert (tracker["memory"], tracker["candidates"]) == (2, 5)
+
+
+def test_points_are_scored_by_their_distance_in_pixels(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("track_id,frame,x,y\n0,0,5,5\n0,1,6,5\n1,0,50,5\n1,1,51,5\n")
+    (tmp_path / "found.csv").write_text("track_id,frame,x,y\n3,0,7,5\n3,1,8,5\n4,0,50,9\n4,1,51,25\n")
+    found = api.evaluate(tmp_path / "truth.csv", tmp_path / "found.csv", match="centre", distance=10, unit="pixel")[
+        "truth"
+    ]
+    assert (found["num_detections"], found["num_misses"], found["num_switches"]) == (3, 1, 0)

@@ -221,19 +221,20 @@ def train(
     from kintrack.training.fit import fit
 
     begin = None if model is None else load_model(model, "cpu")
-    resolved = TrainConfig.of(config)
-    changes = {"accelerator": choose_device(device)} if device not in (None, "auto") else {}
-    resolved = resolved.model_copy(update=changes | ({} if begin is None else {"model": begin.config}))
+    tree = config.model_dump(exclude_unset=True) if isinstance(config, TrainConfig) else dict(config or {})
+    if begin is not None:  # its weights answer the questions of the tracker that they were trained for
+        tree = merge({"tracker": begin.card.get("tracker", {})}, tree, {"model": begin.config.model_dump()})
+    if device not in (None, "auto"):
+        tree["accelerator"] = choose_device(str(device))
+    resolved = TrainConfig.of(tree)
     refuse_existing(Path(output), overwrite or resume)
     encoder = None if resolved.model.encoder.kind == "none" else resolved.model.encoder
     with ExitStack() as stack:
-        truth, pixels = load_annotated(stack, sources, videos, encoder)
-        clips = Clips(truth, resolved.data, pixels, encoder, resolved.seed)
-        checks = (
-            None
-            if not val
-            else whole_clips(*load_annotated(stack, val, videos, encoder), resolved.data.frames, encoder)
-        )
+        learned, checked = ([path for path, _ in io.find_pairs(list(given))] for given in (sources, val or []))
+        truth, pixels = load_annotated(stack, [*learned, *checked], videos, encoder)
+        n = len(learned)
+        clips = Clips(truth[:n], resolved.data, pixels[:n] if pixels else None, encoder, resolved.seed)
+        checks = whole_clips(truth[n:], pixels[n:] if pixels else None, resolved.data.frames, encoder) if val else None
         card = {"about": f"trained on {', '.join(Path(source).name for source in sources)}"}
         return fit(clips, checks, output, resolved, model=begin, resume=resume, overwrite=overwrite, card=card)
 
@@ -244,6 +245,8 @@ def evaluate(
     *,
     match: Literal["iou", "centre", "rows"] = "iou",
     threshold: float = 0.5,
+    distance: float = 1.0,
+    unit: Literal["size", "pixel"] = "size",
     mot_challenge: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -255,6 +258,8 @@ def evaluate(
         prediction: the same, of the tracker.
         match: when a predicted row may be a true row: overlap of boxes, distance of centres, or the same rows.
         threshold: similarity from which two rows may match.
+        distance: for ``centre``, where similarity reaches 0.
+        unit: of the distance: ``size`` of the true individual, or ``pixel``.
         mot_challenge: leave out what MOTChallenge does not score; see `kintrack.metrics.mot_challenge`.
         output: ``.json`` (everything) or ``.csv`` (a line for each sequence).
         overwrite: replace an output that is there.
@@ -267,7 +272,7 @@ def evaluate(
     for name, (true_path, predicted_path) in pair_sequences(Path(truth), Path(prediction)).items():
         pair = io.load(true_path), io.load(predicted_path)
         found[name] = metrics.mot_challenge(*pair) if mot_challenge else pair
-    each, together = metrics.evaluate_many(found, match, threshold=threshold)
+    each, together = metrics.evaluate_many(found, match, threshold=threshold, distance=distance, unit=unit)
     results = each | ({"all": together} if len(each) > 1 else {})
     if output is not None:
         with new_file(output, overwrite) as draft:

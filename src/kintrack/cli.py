@@ -24,6 +24,7 @@ app = typer.Typer(
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Match = Literal["iou", "centre", "rows"]
+Unit = Literal["size", "pixel"]
 Show = Literal["auto", "boxes", "poses", "masks"]
 
 
@@ -229,7 +230,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
     )
-    say(f"{fitted.path}: best of {fitted.epochs} epochs was number {fitted.epoch}, score {fitted.score:.4g}", quiet)
+    say(f"{fitted.path}: best of {fitted.epochs} epochs was number {fitted.epoch + 1}, score {fitted.score:.4g}", quiet)
 
 
 @app.command(name="eval")
@@ -247,6 +248,13 @@ def evaluate(
     threshold: Annotated[
         float, _option("Similarity from which two rows may match.", "--threshold", show_default=True, min=0, max=1)
     ] = 0.5,
+    distance: Annotated[
+        float,
+        _option("With centre: where similarity reaches 0; matches are at most half as far.", "--distance", min=0),
+    ] = 1.0,
+    unit: Annotated[
+        Unit, _option("Of --distance: size of the true individual, or pixel (points have no size).", "--unit")
+    ] = "size",
     mot_challenge: Annotated[
         bool, _option("Leave out what MOTChallenge does not score (other classes, distractors).", "--mot-challenge")
     ] = False,
@@ -263,7 +271,7 @@ def evaluate(
 
     [bold]kintrack eval gt/ results/ -o scores.csv[/bold]             folders, paired by stem
 
-    [bold]kintrack eval truth.csv tracked.csv --match centre[/bold]   points instead of boxes
+    [bold]kintrack eval truth.csv tracked.csv --match centre --distance 20 --unit pixel[/bold]   points, not boxes
     """
     from kintrack import api
 
@@ -272,6 +280,8 @@ def evaluate(
         prediction,
         match=match,
         threshold=threshold,
+        distance=distance,
+        unit=unit,
         mot_challenge=mot_challenge,
         output=output,
         overwrite=overwrite,

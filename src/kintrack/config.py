@@ -262,7 +262,7 @@ class TrainConfig(Config):
     stop_after: int | None = Field(None, ge=1)
     """Epochs without a better validation after which training ends."""
     monitor: str = "val_loss"
-    """What decides which epoch was best: `val_loss`, or `val_` and one of `metrics`; `train_loss` without validation."""
+    """What decides which epoch was best: `val_loss`, `val_` and one of `metrics`, or `train_loss`."""
     metrics: tuple[str, ...] = ("num_switches", "idf1")
     """Measures of tracking, taken in each validation."""
     clip_gradient: float | None = Field(1.0, gt=0)

@@ -86,9 +86,9 @@ def pair_sequences(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]
     """The files of truth and prediction that belong together, by the name of the sequence.
 
     Raises:
-        AlignmentError: a sequence is only in one of the two.
+        AlignmentError: a sequence is only in one of the two, or there twice.
     """
-    true, predicted = ({sequence_name(path): path for path, _ in io.find_pairs(given)} for given in (truth, prediction))
+    true, predicted = _by_name(truth), _by_name(prediction)
     if len(true) == len(predicted) == 1:
         return {next(iter(true)): (next(iter(true.values())), next(iter(predicted.values())))}
     for known, wanted, what in ((predicted, true, truth), (true, predicted, prediction)):
@@ -99,6 +99,20 @@ def pair_sequences(truth: Path, prediction: Path) -> dict[str, tuple[Path, Path]
                 "truth and prediction are paired by stem: name them alike"
             )
     return {name: (path, predicted[name]) for name, path in true.items()}
+
+
+def _by_name(given: Path) -> dict[str, Path]:
+    """The files in a folder, or the one that is given, by the names of their sequences."""
+    found: dict[str, Path] = {}
+    for path, _ in io.find_pairs(given):
+        name = sequence_name(path)
+        if name in found:
+            raise AlignmentError(
+                f"{found[name]} and {path} are both called {name}, so it is not clear which is meant; take one of them "
+                "away, or give single files"
+            )
+        found[name] = path
+    return found
 
 
 def check_report(output: Path, overwrite: bool) -> None:

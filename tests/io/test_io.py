@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tifffile import imwrite
 
 from kintrack import io
@@ -170,7 +171,29 @@ def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
 
 def test_every_format_says_what_it_carries() -> None:
     known = {"frame", "box", "score", "label", "area", "keypoints", "keypoint_score", "is_user", "extra", "track"}
-    known |= {"parent", "names", "confidence", "skeleton", "video", "extra.class", "extra.visibility", "extra.world"}
+    known |= {"parent", "names", "confidence", "skeleton", "skeleton edges", "video"}
+    known |= {"extra.class", "extra.visibility", "extra.world"}
     for name, format in io.FORMATS.items():
         assert name == format.name
         assert {"frame", "track"} <= format.carries <= known
+
+
+def test_a_table_names_the_edges_of_a_skeleton_among_what_it_cannot_hold(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    skeleton = Skeleton(("nose", "tail"), edges=((0, 1),))
+    poses = Detections.of([0], [[0, 0, 1, 1]], keypoints=np.array([[[0.0, 0.0], [1.0, 1.0]]]), skeleton=skeleton)
+    io.save(Tracks.untracked(poses), tmp_path / "a.csv")
+    assert [m for m in caplog.messages if "cannot hold skeleton edges" in m]
+    caplog.clear()
+    io.save(Tracks.untracked(poses), tmp_path / "a.slp")
+    assert caplog.messages == []
+
+
+def test_a_folder_without_images_is_no_video_even_if_it_has_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("frame,x,y\n0,1,1\n")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.csv").write_text("")
+    assert io.find_video(tmp_path / "a.csv") is None
+    Image.new("L", (4, 4)).save(tmp_path / "a" / "0.png")
+    assert io.find_video(tmp_path / "a.csv") == tmp_path / "a"

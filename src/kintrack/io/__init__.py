@@ -251,6 +251,7 @@ def _say_what_is_lost(tracks: Tracks, path: Path, known: Format) -> None:
     there = set(found.columns())
     there |= {name for name, value in (("parent", len(tracks.parent)), ("names", tracks.names)) if value}
     there |= {"confidence"} if tracks.confidence is not None else set()
+    there |= {"skeleton edges"} if found.skeleton and (found.skeleton.edges or found.skeleton.symmetries) else set()
     if "box" not in known.carries:
         points = found.centre[:, None] if found.keypoints is None else found.keypoints
         differs = abs(around_points(points) - found.box) > 1e-6

@@ -26,7 +26,19 @@ from kintrack.errors import FormatError, InputError
 from kintrack.io.reading import duplicates, existing_file
 
 CARRIES = frozenset(
-    {"frame", "keypoints", "keypoint_score", "score", "is_user", "track", "names", "confidence", "skeleton", "video"}
+    {
+        "frame",
+        "keypoints",
+        "keypoint_score",
+        "score",
+        "is_user",
+        "track",
+        "names",
+        "confidence",
+        "skeleton",
+        "skeleton edges",
+        "video",
+    }
 )
 
 USER, PREDICTED = 0, 1

@@ -16,7 +16,7 @@ from kintrack.core.detections import Detections
 from kintrack.core.video import Image, LabelVideo, Video
 from kintrack.errors import AlignmentError, FormatError, InputError
 from kintrack.io import ctc, mot
-from kintrack.io.images import TIFF, ImageFolder, ImageStack, LabelFolder, LabelStack, numbered_images
+from kintrack.io.images import PICTURES, TIFF, ImageFolder, ImageStack, LabelFolder, LabelStack, numbered_images
 from kintrack.io.reading import existing_file
 from kintrack.io.writing import new_file
 
@@ -222,7 +222,7 @@ def _same_stem(folder: Path, stem: str) -> Path | None:
         if (
             (found := folder / stem).is_dir()
             and not mot.is_sequence(found)
-            and any(p.is_file() for p in found.iterdir())
+            and any(p.suffix.lower() in (*TIFF, *PICTURES) for p in found.iterdir())
         ):
             return found
         stem, dot, _ = stem.rpartition(".")
