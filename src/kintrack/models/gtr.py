@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +34,7 @@ class Graph(NamedTuple):
     neighbour: Float[Tensor, "e g"]  # what is measured of the two
 
 
+@runtime_checkable
 class Inputs(Protocol):
     """What `forward` reads of a window (`kintrack.windows.window.Window` is one)."""
 

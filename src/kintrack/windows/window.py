@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Window:
     target: Bool[Tensor, " e"] | None = None
     frame: Int[Tensor, " q"] | None = None
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Window":
         """The same window on another device."""
 
         def moved(value: Any) -> Any:
