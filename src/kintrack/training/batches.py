@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
+from kintrack.config import ModelConfig, TrackerConfig
 from kintrack.core.clip import Clip, Crops, Frame, Instance
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.sightings import Sightings
@@ -88,14 +87,7 @@ def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig, with_crop
     seen = Sightings.of(clip.detections.take(known), tracker.size)
     history = clip.identity if clip.history is None else clip.history
     crops = clip.crops[known] if with_crops and clip.crops is not None else None
-    return follow(_shown(seen, with_crops), clip.identity[known], model, tracker, history[known], crops)
-
-
-def without_crops(window: Window) -> Window:
-    """The window of the same questions for someone who cannot see."""
-    pair = window.pair.clone()
-    pair[:, [PAIR_FEATURES.index("appearance"), PAIR_FEATURES.index("has_appearance")]] = 0.0
-    return replace(window, crops=None, pair=pair)
+    return follow(seen, clip.identity[known], model, tracker, history[known], crops)
 
 
 def tracked(model: GlobalTrackingTransformer, tracker: Tracker, clip: Clip) -> Clip:
@@ -139,12 +131,7 @@ def relation(references: Given, queries: Given | None, model: ModelConfig) -> Wi
     seen = Sightings.of(clip.detections)
     # A copy, because torch does not know of arrays that must not be written to.
     crops = clip.crops.copy() if clip.crops is not None and model.encoder.kind != "none" else None
-    return between(_shown(seen, crops is not None), query, reference, model, crops=crops)
-
-
-def _shown(seen: Sightings, has_crops: bool) -> Sightings:
-    """The sightings with the mark that their appearance is known: the model itself finds out what it is."""
-    return seen.with_columns(appearance=np.zeros((len(seen), 1), np.float32)) if has_crops else seen
+    return between(seen, query, reference, model, crops=crops)
 
 
 def _rows(given: Given) -> tuple[Clip, Ints]:
