@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kintrack import io
 from kintrack.config import TrackerConfig
-from kintrack.core.detections import Detections, Ints
+from kintrack.core.detections import Detections, Ints, Skeleton
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.tracks import Tracks
 from kintrack.follow import Progress, TrackConfig, follow, load_model
@@ -84,7 +84,7 @@ def run_demo(
 
     files = {"truth": folder / "truth.csv", "detections": folder / "detections.csv", "tracks": folder / "tracks.csv"}
     for name, tracks in zip(files, (truth, Tracks.untracked(detections), found[KINTRACK]), strict=True):
-        io.save(tracks, files[name], overwrite=overwrite)
+        io.save(_without_edges(tracks), files[name], overwrite=overwrite)
     overlay = Overlay(found[KINTRACK], video.shape[1:3])
 
     def frames() -> Iterator[NDArray[np.uint8]]:
@@ -101,6 +101,13 @@ def run_demo(
     with new_file(files["scores"], overwrite) as draft:
         draft.write_text(json.dumps({name: score.to_dict() for name, score in scores.items()}, indent=2))
     return Demo(scores, files)
+
+
+def _without_edges(tracks: Tracks) -> Tracks:
+    """The tracks for a table, which has no place for how keypoints are joined (and would say so in a warning)."""
+    skeleton = tracks.detections.skeleton
+    bare = None if skeleton is None else Skeleton(skeleton.names)
+    return replace(tracks, detections=tracks.detections.with_columns(skeleton=bare))
 
 
 def track_by_nearest(detections: Detections, config: TrackerConfig | None = None) -> Tracks:

@@ -259,4 +259,5 @@ def _say_what_is_lost(tracks: Tracks, path: Path, known: Format) -> None:
     extras = {name for name in there if name.startswith("extra.")} if "extra" in known.carries else set()
     lost = sorted(there - known.carries - extras)
     if lost:
-        _log.warning("%s: %s cannot hold %s; save as csv as well to keep it", path, known.about, ", ".join(lost))
+        other = "slp" if known.name == "csv" else "csv"
+        _log.warning("%s: %s cannot hold %s; save as %s as well to keep it", path, known.about, ", ".join(lost), other)
