@@ -26,11 +26,12 @@ from kintrack.metrics import Evaluation, combine, evaluate
 
 FLIES: dict[str, Any] = {
     "model": {"encoder": {"kind": "conv", "channels": 1}},
-    "data": {"clips": 200, "frames": 12, "simulated": 0.0, "max_stride": 4},
-    "max_epochs": 4,
+    "data": {"clips": 240, "frames": 12, "simulated": 0.0, "max_stride": 4},
+    "optimizer": {"lr": 0.002},
+    "max_epochs": 8,
     "batch_size": 4,
-    "warmup": 20,
-    "ema": 0.97,
+    "warmup": 40,
+    "ema": 0.98,
 }
 DANCE: dict[str, Any] = {
     "data": {"clips": 2400, "simulated": 0.0, "max_stride": 6},

@@ -195,7 +195,8 @@ def between(
 ) -> Window:
     """The window in which every query may be any reference, whatever the frames; no track is known.
 
-    Here, as in GTR, the references of each frame are the answers between which a query chooses.
+    Here, as in GTR, the references of each frame are the answers between which a query chooses. In its own frame it may
+    only be itself: two detections of one frame are two individuals.
 
     Args:
         query: (Q,) rows of `seen`.
@@ -203,7 +204,9 @@ def between(
         identity: (N,) the truth, where there is one.
     """
     a, b = seen.take(query), seen.take(reference)
-    pairs = np.argwhere((a.size > 0)[:, None] & (b.size > 0))  # what has no place (nan) is no candidate for anything
+    placed = (a.size > 0)[:, None] & (b.size > 0)  # what has no place (nan) is no candidate for anything
+    other_frame_or_itself = (a.frame[:, None] != b.frame) | (query[:, None] == reference)
+    pairs = np.argwhere(placed & other_frame_or_itself)
     rank = b.frame - b.frame.min() if len(b) else b.frame
     who = np.full(len(seen), -1) if identity is None else identity
     target = (who[query][pairs[:, 0]] >= 0) & (who[query][pairs[:, 0]] == who[reference][pairs[:, 1]])

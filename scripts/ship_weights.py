@@ -1,0 +1,36 @@
+"""Puts the weights of a training into the package, with what their card says in the file itself.
+
+python scripts/ship_weights.py runs/general general
+"""
+
+import argparse
+from pathlib import Path
+
+from kintrack.config import TrainConfig, merge, read_yaml
+from kintrack.follow import WEIGHTS
+from kintrack.models.checkpoint import load_model, save_model
+
+ABOUT = {
+    "general": "geometry and poses; learned from simulated worlds, dancers, flies and fish",
+}
+LICENCE = "BSD-3-Clause"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of the training")
+    parser.add_argument("name", choices=list(ABOUT), help="what the weights are called in the package")
+    options = parser.parse_args()
+    model = load_model(options.run / "model.safetensors")
+    recipe = TrainConfig.of(read_yaml(WEIGHTS / f"{options.name}.yaml"))
+    card = merge(
+        model.card,
+        {"about": ABOUT[options.name], "licence": LICENCE, "card": f"{options.name}.md"},
+        {"tracker": recipe.tracker.to_dict()},
+    )
+    path = save_model(model, WEIGHTS / f"{options.name}.safetensors", card=card)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+if __name__ == "__main__":
+    main()
