@@ -8,7 +8,7 @@ from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.models import GlobalTrackingTransformer
-from kintrack.windows.scorer import Scorer
+from kintrack.windows.scorer import Scorer, _whole_frames
 from kintrack.windows.window import follow
 
 
@@ -63,3 +63,13 @@ def test_the_order_of_the_batches_of_crops_does_not_matter(model, detections):
     one = scorer.embed(seen, [(np.arange(6), pixels)])
     other = scorer.embed(seen, [(np.array([5, 3]), pixels[[5, 3]]), (np.array([0, 1, 2, 4]), pixels[[0, 1, 2, 4]])])
     assert np.allclose(one.token, other.token, atol=1e-5)
+
+
+def test_long_videos_are_encoded_in_batches_of_whole_frames(model, detections, monkeypatch):
+    seen, pixels = Sightings.of(detections), crops(6)
+    whole = Scorer(model).embed(seen, [(np.arange(6), pixels)])
+    monkeypatch.setattr("kintrack.windows.scorer.BATCH", 3)
+    parts = Scorer(model).embed(seen, [(np.arange(6), pixels)])
+    assert np.allclose(whole.token, parts.token, atol=1e-6)
+    assert [(s.start, s.stop) for s in _whole_frames(detections.frame)] == [(0, 4), (4, 6)]
+    assert len(Scorer(model).embed(seen.take(slice(0, 0))).token) == 0

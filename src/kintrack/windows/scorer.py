@@ -1,6 +1,6 @@
 """A model as a tracker sees it: sightings in, logits out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -10,10 +10,15 @@ from torch import Tensor
 from kintrack.core.detections import Ints
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.models import GlobalTrackingTransformer
+from kintrack.models.gtr import Graph
 from kintrack.windows.features import pair_features
 from kintrack.windows.window import build_graph
 
 Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
+
+
+BATCH = 2048
+"""Detections that are encoded at once, or as many more as their last frame has."""
 
 
 class Scorer:
@@ -39,11 +44,13 @@ class Scorer:
             appearance = torch.zeros(len(seen), self.model.config.encoder.dim)
             for rows, pixels in crops:
                 appearance[torch.from_numpy(rows)] = self.model.encode(self._tensor(pixels)).float().cpu()
-        graph = build_graph(seen, self.model.config)
-        graph = type(graph)(*(t.to(self.device) for t in graph))
-        token = self.model.embed(graph, None if appearance is None else appearance.to(self.device))
+        tokens = [np.zeros((0, self.model.config.dim), np.float32)]
+        for part in _whole_frames(seen.frame):
+            graph = build_graph(seen.take(part), self.model.config)
+            looks = None if appearance is None else appearance[part].to(self.device)
+            tokens.append(self.model.embed(Graph(*(t.to(self.device) for t in graph)), looks).float().cpu().numpy())
         return seen.with_columns(
-            token=token.float().cpu().numpy(), appearance=None if appearance is None else appearance.numpy()
+            token=np.concatenate(tokens), appearance=None if appearance is None else appearance.numpy()
         )
 
     @torch.inference_mode()
@@ -60,6 +67,16 @@ class Scorer:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _whole_frames(frame: Ints) -> Iterator[slice]:
+    """Batches of rows, cut between frames: a detection's token needs the others of its frame, and nothing else."""
+    start = 0
+    while start < len(frame):
+        last = frame[min(start + BATCH, len(frame)) - 1]
+        stop = int(np.searchsorted(frame, last, side="right"))
+        yield slice(start, stop)
+        start = stop
 
 
 __all__ = ["Scorer"]
