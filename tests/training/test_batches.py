@@ -1,7 +1,5 @@
 """From clips to windows."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -57,25 +55,33 @@ def test_detections_without_a_place_ask_nothing(make_clip):
     assert torch.isfinite(asked.pair).all() and torch.isfinite(asked.graph.node).all()
 
 
-def test_crops_are_used_only_by_a_model_that_sees_and_if_every_clip_has_them(make_clip):
-    shown, hidden = make_clip(1, crop_size=16), make_clip(2)
+def test_crops_are_used_only_by_a_model_that_sees(make_clip):
+    shown = make_clip(1, crop_size=16)
     assert questions([shown], SEEING, TrackerConfig()).crops.shape[1:] == (1, 16, 16)
     assert questions([shown], BLIND, TrackerConfig()).crops is None
-    mixed = questions([shown, hidden], SEEING, TrackerConfig())
-    assert mixed.crops is None and not mixed.pair[:, APPEARANCE].any()
+
+
+def test_clips_with_crops_and_clips_without_go_into_one_batch_and_change_nothing_in_each_other(make_clip):
+    torch.manual_seed(0)
+    model = GlobalTrackingTransformer(SEEING)
+    clips = [make_clip(2), make_clip(1, crop_size=16), make_clip(0)]
+    mixed = questions(clips, SEEING, TrackerConfig())
+    assert len(mixed.crops) == len(mixed.shown) == len(clips[1].detections)
+    alone = [model.logits(questions([clip], SEEING, TrackerConfig())) for clip in clips]
+    assert torch.allclose(model.logits(mixed), torch.cat(alone, dim=1), atol=1e-5)
 
 
 def test_a_window_without_its_crops_is_that_of_someone_who_cannot_see(make_clip):
     asked = questions([make_clip(1, crop_size=16)], SEEING, TrackerConfig())
     assert not asked.pair[:, APPEARANCE].any()  # only the model can tell who looks like whom
-    assert same_window(replace(asked, crops=None), questions([make_clip(1)], BLIND, TrackerConfig()))
+    assert same_window(asked.without_crops(), questions([make_clip(1)], BLIND, TrackerConfig()))
 
 
 def test_appearance_changes_what_a_model_answers(make_clip):
     torch.manual_seed(0)
     model = GlobalTrackingTransformer(SEEING)
     asked = questions([make_clip(1, crop_size=16)], SEEING, TrackerConfig())
-    assert not torch.allclose(model.logits(asked), model.logits(replace(asked, crops=None)))
+    assert not torch.allclose(model.logits(asked), model.logits(asked.without_crops()))
 
 
 def test_a_prepared_batch_holds_the_same_window(make_clip):

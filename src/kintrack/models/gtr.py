@@ -43,6 +43,8 @@ class Inputs(Protocol):
     @property
     def crops(self) -> Tensor | None: ...
     @property
+    def shown(self) -> Tensor: ...
+    @property
     def query(self) -> Tensor: ...
     @property
     def reference(self) -> Tensor: ...
@@ -141,11 +143,13 @@ class GlobalTrackingTransformer(nn.Module):
 
     def logits(self, window: Inputs) -> Float[Tensor, "l e"]:
         """`encode`, `embed` and `associate` in a row: the logits of a window's candidate pairs."""
-        appearance = None if window.crops is None else self.encode(window.crops)
-        token = self.embed(window.graph, appearance)
-        pair = window.pair
-        if appearance is not None:
-            pair = self._with_appearance(window, appearance)
+        if window.crops is None:
+            token, pair = self.embed(window.graph), window.pair
+        else:
+            shown = self.encode(window.crops)  # (s, a)
+            # What nobody has seen looks like nothing at all: 0 adds nothing to its token.
+            appearance = shown.new_zeros(len(window.graph.node), shown.shape[1]).index_copy(0, window.shown, shown)
+            token, pair = self.embed(window.graph, appearance), self._with_appearance(window, appearance)
         return self.associate(token[window.query], token[window.reference], window.pairs, pair)
 
     def forward(self, window: Inputs) -> list[AssociationMatrix]:
@@ -159,12 +163,12 @@ class GlobalTrackingTransformer(nn.Module):
 
     def _with_appearance(self, window: Inputs, appearance: Tensor) -> Tensor:
         """The pairs' measurements with how alike the two look, which in training only the model can tell."""
-        q = appearance[window.query[window.pairs[:, 0]]]
-        r = appearance[window.reference[window.pairs[:, 1]]]
-        alike = (q * r).sum(dim=1)
+        is_shown = torch.zeros(len(appearance), dtype=torch.bool, device=appearance.device)
+        is_shown[window.shown] = True
+        q, r = window.query[window.pairs[:, 0]], window.reference[window.pairs[:, 1]]
         columns = list(window.pair.unbind(dim=1))
-        columns[PAIR_FEATURES.index("appearance")] = alike
-        columns[PAIR_FEATURES.index("has_appearance")] = torch.ones_like(alike)
+        columns[PAIR_FEATURES.index("appearance")] = (appearance[q] * appearance[r]).sum(dim=1)
+        columns[PAIR_FEATURES.index("has_appearance")] = (is_shown[q] & is_shown[r]).to(appearance.dtype)
         return torch.stack(columns, dim=1)
 
 

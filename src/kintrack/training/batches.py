@@ -71,22 +71,21 @@ def _place(clip: Clip) -> str:
 def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig) -> Window:
     """The questions that a tracker asks while it goes through the clips, with the true answers.
 
-    Detections without a place are left out, as the tracker leaves them out. Crops are in the window if the model has a
-    visual encoder and every clip has them.
+    Detections without a place are left out, as the tracker leaves them out. The crops of those clips that have any are
+    in the window if the model has a visual encoder.
     """
-    with_crops = model.encoder.kind != "none" and all(clip.crops is not None for clip in clips)
     windows = []
     for clip in clips:
         with naming([clip]):
-            windows.append(_questions(clip, model, tracker, with_crops))
+            windows.append(_questions(clip, model, tracker))
     return Window.collate(windows)
 
 
-def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig, with_crops: bool) -> Window:
+def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig) -> Window:
     known = np.flatnonzero(np.isfinite(clip.detections.box).all(axis=1))
     seen = Sightings.of(clip.detections.take(known), tracker.size)
     history = clip.identity if clip.history is None else clip.history
-    crops = clip.crops[known] if with_crops and clip.crops is not None else None
+    crops = clip.crops[known] if clip.crops is not None and model.encoder.kind != "none" else None
     return follow(seen, clip.identity[known], model, tracker, history[known], crops)
 
 

@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -138,7 +137,7 @@ class GTRRunner(LightningModule):
             made = batch.window if isinstance(batch, Batch) else None
             window = (made or batches.questions(clips, self.model.config, self.tracker.config)).to(self.device)
             if self.training and window.crops is not None and torch.rand(()) < self.blank_appearance:
-                window = replace(window, crops=None)
+                window = window.without_crops()
             result: Result = {"loss": self.loss(self.model.logits(window), window)}
             return result | self._measured(clips, mode) | {"batch_size": sum(map(len, clips))}
 

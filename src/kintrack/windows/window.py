@@ -30,7 +30,8 @@ class Window:
 
     Args:
         graph: all N detections of the clips and the edges to their neighbours in the same frame.
-        crops: (N, C, S, S) pixels in [0, 1], or None.
+        crops: (S, C, H, W) pixels in [0, 1] of those detections that have any, or None.
+        shown: (S,) which detections these are.
         query: (Q,) the detection of each query.
         reference: (R,) the detection of each reference; asked in several frames, it is there several times.
         pairs: (E, 2) positions in `query` and in `reference`.
@@ -42,7 +43,8 @@ class Window:
     """
 
     graph: Graph
-    crops: Float[Tensor, "n c s s"] | None
+    crops: Float[Tensor, "s c h w"] | None
+    shown: Int[Tensor, " s"]
     query: Int[Tensor, " q"]
     reference: Int[Tensor, " r"]
     pairs: Int[Tensor, "e 2"]
@@ -51,6 +53,10 @@ class Window:
     column_group: Int[Tensor, " e"]
     target: Bool[Tensor, " e"] | None = None
     frame: Int[Tensor, " q"] | None = None
+
+    def without_crops(self) -> "Window":
+        """The same questions for someone who cannot see."""
+        return dataclasses.replace(self, crops=None, shown=self.shown[:0])
 
     def to(self, device: torch.device | str) -> "Window":
         """The same window on another device."""
@@ -84,7 +90,8 @@ class Window:
         frames = [w.frame for w in windows if w.frame is not None]
         return cls(
             graph=graph,
-            crops=join(crops) if len(crops) == len(windows) else None,
+            crops=join(crops) if crops else None,
+            shown=join([w.shown + o for w, o in zip(windows, n, strict=True)]),
             query=join([w.query + o for w, o in zip(windows, n, strict=True)]),
             reference=join([w.reference + o for w, o in zip(windows, n, strict=True)]),
             pairs=join([w.pairs + torch.tensor([i, j]) for w, i, j in zip(windows, q, r, strict=True)]),
@@ -233,6 +240,7 @@ def _window(
     return Window(
         graph=build_graph(seen, model),
         crops=None if crops is None else torch.from_numpy(crops),
+        shown=torch.arange(0 if crops is None else len(crops)),
         query=torch.from_numpy(query),
         reference=torch.from_numpy(reference),
         pairs=torch.from_numpy(pairs),
