@@ -102,7 +102,9 @@ def test_untracked_rows_and_empty_videos_are_left_out():
     loose = marching()
     loose = Tracks(loose.detections, np.where(loose.track == 2, -1, loose.track))
     clips = Clips([loose, Tracks.untracked(Detections.empty())], DataConfig(**AS_ANNOTATED))
-    assert all(set(clips[i].identity.tolist()) == {0, 1} for i in range(10))
+    assert all(set(clips[i].identity.tolist()) == {0, 1} for i in range(100))
+    empty = Clips([Tracks.untracked(Detections.empty())], DataConfig(simulated=0.1, frames=3))
+    assert all(empty[i].video == -1 for i in range(10))  # simulated worlds are what is left
 
 
 def test_of_a_crowd_the_ones_around_somebody_are_taken():

@@ -55,8 +55,8 @@ class Clips:
         if videos is not None and len(videos) != len(self.truth):
             raise InputError(f"{len(self.truth)} annotated videos but pixels of {len(videos)}; give one for each")
         # A video counts as much as it has links to teach, but a long one does not drown the others.
-        weight = np.sqrt([max(len(t), 1) for t in self.truth])
-        self._weight = weight / weight.sum() if len(weight) else weight
+        weight = np.sqrt([len(t) for t in self.truth])
+        self._weight = weight / weight.sum() if weight.any() else None
 
     def __len__(self) -> int:
         return self.config.clips
@@ -67,7 +67,7 @@ class Clips:
 
     def __getitem__(self, index: int) -> Clip:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        if not len(self.truth) or rng.random() < self.config.simulated:
+        if self._weight is None or rng.random() < self.config.simulated:
             return self._observed(self._world(rng), rng)
         video = int(rng.choice(len(self.truth), p=self._weight))
         truth = self._not_too_many(self.truth[video], rng)
