@@ -30,6 +30,10 @@ class Config(BaseModel):
             return given
         if isinstance(given, BaseModel):
             given = given.model_dump()
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(
+                f"{given!r} is no config; wanted a {cls.__name__}, a mapping of its options, or None for the defaults"
+            )
         try:
             return cls.model_validate(dict(given or {}))
         except pydantic.ValidationError as error:
@@ -89,8 +93,8 @@ class EncoderConfig(Config):
     """What a crop shows around its box, as a share of the box's longer side."""
     channels: Literal[1, 3] = 1
     """Channels of a crop: 1 is grey, 3 is colour."""
-    width: int = Field(16, ge=4)
-    """Channels of the CNN's first stage; they double in each of four."""
+    width: int = Field(16, ge=4, multiple_of=4)
+    """Channels of the CNN's first stage, which are normed in four groups; they double in each of four stages."""
     dim: int = Field(32, ge=4)
     """Length of the feature."""
 
@@ -324,7 +328,12 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
         node = tree
         for part in path:
             node = node.setdefault(part, {})
-        node[last] = yaml.safe_load(value)
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {assignment!r} goes on from {part!r}, which another --set made {node!r}")
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {assignment!r} holds no YAML value; quote what is text") from None
     return tree
 
 

@@ -1,0 +1,27 @@
+"""Configs: what is refused, and in which words."""
+
+import pytest
+
+from kintrack.config import EncoderConfig, TrackerConfig, parse_overrides
+from kintrack.errors import ConfigError
+
+
+@pytest.mark.parametrize("given", ["general", 3, [("max_gap", 5)]])
+def test_what_is_no_mapping_is_no_config(given):
+    with pytest.raises(ConfigError, match=r"is no config; wanted a TrackerConfig, a mapping of its options, or None"):
+        TrackerConfig.of(given)
+
+
+def test_a_width_that_cannot_be_normed_in_four_groups_is_refused():
+    with pytest.raises(ConfigError, match="option 'width' is 6: input should be a multiple of 4"):
+        EncoderConfig.of({"width": 6})
+
+
+def test_an_override_that_contradicts_another_is_refused():
+    with pytest.raises(ConfigError, match=r"--set 'tracker\.max_gap=5' goes on from 'tracker', which .* made 3"):
+        parse_overrides(["tracker=3", "tracker.max_gap=5"])
+
+
+def test_an_override_that_is_no_yaml_is_named():
+    with pytest.raises(ConfigError, match=r"--set 'tracker\.max_gap=\[1' holds no YAML value; quote what is text"):
+        parse_overrides(["tracker.max_gap=[1"])
