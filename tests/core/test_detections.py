@@ -193,6 +193,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a frame that is nan": ({"frame": [0, 1, np.nan]}, "column 'frame' holds nan, which is no int32 number"),
     "a frame too far": ({"frame": [0, 1, 2**31]}, "column 'frame' holds 2147483648, which is no int32 number"),
+    "no keypoints at all": ({"keypoints": np.zeros((3, 0, 2))}, r"shape \(3, 0, 2\); wanted .* at least one keypoint"),
+    "a box without an end": (
+        {"box": [[0, 0, 1, 1], [0, 0, np.inf, 1], [0, 0, 1, 1]]},
+        "box in row 1 is infinite; wanted pixels, or nan where the place is not known",
+    ),
+    "an endless animal": ({"keypoints": np.full((3, 2, 2), -np.inf)}, "keypoints in row 0 is infinite"),
     "half a label": ({"label": [1, 2, 2.5]}, "column 'label' holds 2.5, which is no int64 number"),
 }
 

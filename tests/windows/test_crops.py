@@ -107,9 +107,8 @@ def test_a_flat_pose_is_shown_whole() -> None:
     np.testing.assert_allclose(crop[0, 0], blocks, atol=1e-6)
 
 
-@pytest.mark.parametrize("lost", [np.nan, np.inf])
-def test_a_row_without_a_position_gives_zeros(lost: float) -> None:
-    table = Detections.of([0, 0], [[lost] * 4, [10, 10, 26, 26]])
+def test_a_row_without_a_position_gives_zeros() -> None:
+    table = Detections.of([0, 0], [[np.nan] * 4, [10, 10, 26, 26]])
     crops = crop_detections(ArrayVideo(noise()), table, slice(None), TIGHT)
     assert not crops[0].any() and crops[1].any()
 

@@ -119,6 +119,11 @@ class Detections:
             )
         if n and self.frame[0] < 0:
             raise InputError(f"frame {self.frame[0]} is negative; frames count from 0")
+        for name in ("box", "keypoints"):
+            column = getattr(self, name)
+            if column is not None and np.isinf(column).any():
+                row = int(np.argwhere(np.isinf(column))[0, 0])
+                raise InputError(f"{name} in row {row} is infinite; wanted pixels, or nan where the place is not known")
 
     def _check_shapes(self) -> None:
         for name, column in self.columns().items():
@@ -129,9 +134,12 @@ class Detections:
             if self.keypoint_score is not None:
                 raise InputError("keypoint_score was given without keypoints; give both or neither")
             return
-        if self.keypoints.ndim != 3 or self.keypoints.shape[2] != self.ndim:
-            raise InputError(f"keypoints have shape {self.keypoints.shape}; wanted (N, K, {self.ndim})")
-        k = self.keypoints.shape[1]
+        k = self.keypoints.shape[1] if self.keypoints.ndim == 3 else 0
+        if not k or self.keypoints.shape[2] != self.ndim:
+            raise InputError(
+                f"keypoints have shape {self.keypoints.shape}; wanted (N, K, {self.ndim}) with at least one keypoint, "
+                "or None"
+            )
         if self.keypoint_score is not None and self.keypoint_score.shape != (len(self), k):
             raise InputError(
                 f"keypoint_score has shape {self.keypoint_score.shape}; wanted {(len(self), k)}, as keypoints have"
