@@ -65,6 +65,19 @@ def test_a_detection_without_a_place_has_no_size_and_is_not_remembered():
     assert len(Memory.like(seen).remember(seen, np.array([0, 1]), depth=3)) == 1
 
 
+def test_keypoints_without_a_box_are_nobodys_neighbour():
+    lost = Detections(frame=[0, 0, 0], box=[[0, 0, 9, 9], [np.nan] * 4, [20, 0, 29, 9]], keypoints=[[[5, 5]]] * 3)
+    seen = Sightings.of(lost)
+    assert np.isnan(seen.centre[1]).all() and not np.isnan(seen.centre[[0, 2]]).any()
+    assert 1 not in neighbours(seen.frame, seen.centre, 2)
+
+
+def test_a_memory_without_some_tracks_holds_all_of_the_others():
+    memory = remembered([(0, 0), (50, 0)], [(0, 0), (50, 0)])
+    assert memory.without(np.array([0])).track.tolist() == [1, 1]
+    assert memory.without(np.array([-1, 7])) is memory
+
+
 def test_neighbours_are_the_nearest_of_the_same_frame():
     centre = np.array([[0, 0], [1, 0], [5, 0], [0.5, 0]], float)
     frame = np.array([0, 0, 0, 1])

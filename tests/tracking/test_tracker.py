@@ -7,7 +7,7 @@ from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import Sightings
 from kintrack.core.tracks import same_tracks
-from kintrack.errors import ConfigError
+from kintrack.errors import AlignmentError, ConfigError
 from kintrack.tracking import Tracker
 
 
@@ -95,6 +95,26 @@ def test_the_result_does_not_depend_on_how_the_video_is_cut_into_chunks(cuts):
     assert np.array_equal(np.concatenate([p.confidence for p in parts]), whole.confidence, equal_nan=True)
 
 
+@pytest.mark.parametrize("again", [3, 2])
+def test_half_a_frame_or_a_step_back_in_time_is_refused(again):
+    """It would end in an id that is twice in a frame."""
+    tracker = Tracker(persistent_tracking=True)
+    tracker(by_distance, points([], [], [], [(0, 0)]))
+    with pytest.raises(AlignmentError, match=rf"frame {again} after frame 3; give whole frames .* or reset\(\) it"):
+        tracker(by_distance, points(*[[]] * again, [(1, 0)]))
+    tracker.reset()
+    assert tracker(by_distance, points([(1, 0)])).track.tolist() == [0]
+
+
+def test_chunks_with_other_columns_are_refused_by_name():
+    tracker = Tracker(persistent_tracking=True)
+    tracker(by_distance, points([(0, 0)], keypoints=np.zeros((1, 2, 2))))
+    with pytest.raises(AlignmentError, match="whose keypoints differ from what it was given now; give all chunks"):
+        tracker(by_distance, points([], [(0, 0)]))
+    with pytest.raises(AlignmentError, match="whose keypoints differ"):
+        tracker(by_distance, points([], [(0, 0)], keypoints=np.zeros((1, 3, 2))))
+
+
 def test_without_persistent_tracking_each_call_is_a_video_of_its_own():
     detections, _ = walkers(n_frames=3)
     tracker = Tracker()
@@ -111,6 +131,20 @@ def test_max_tracks_is_a_true_cap_and_lost_ids_are_bound_again():
     seen = points([(0, 0), (100, 0)], [(0, 0), (100, 0)], [(0, 0)], [(0, 0), (400, 300)])
     assert Tracker()(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 2]
     assert Tracker({"max_tracks": 2})(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 0, 1]
+
+
+def test_a_lost_id_that_was_bound_again_begins_anew_where_it_is_now():
+    """Else its jump would be taken for its speed, and the sightings before it would speak against what comes after."""
+    moved = points([(0, 0), (0, 90)], [(0, 0), (0, 90)], [], [(900, 0), (900, 90)], [(901, 0), (901, 90)])
+    tracker = Tracker({"max_tracks": 2})
+    tracks = tracker(by_distance, moved)
+    assert tracks.track.tolist() == [0, 1] * 4
+    assert np.isnan(tracks.confidence[4:6]).all() and (tracks.confidence[6:] > 0.9).all()
+
+
+def test_a_false_detection_keeps_an_id_only_until_it_is_gone():
+    seen = points([(0, 0), (500, 0)], [(0, 0), (0, 90)], [(0, 0), (0, 90), (500, 0)])
+    assert Tracker({"max_tracks": 2})(by_distance, seen).track.tolist() == [0, 1, 0, 1, 0, 1, -1]
 
 
 def test_with_max_tracks_the_surest_detections_get_the_ids_and_the_others_stay_untracked():

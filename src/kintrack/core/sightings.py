@@ -72,7 +72,10 @@ class Sightings:
             longest = boxes.sides(detections.box).max(axis=1)
             typical = size or (float(np.median(side[side > 0])) if (side > 0).any() else point_size(detections))
             side = np.where(side > 0, side, np.where(longest > 0, np.maximum(longest, 0.5 * typical), typical))
-        side = np.where(np.isnan(detections.box).any(axis=1), np.nan, side)
+        nowhere = np.asarray(np.isnan(detections.box).any(axis=1))
+        side = np.where(nowhere, np.nan, side)
+        # Keypoints without a box have no size to measure by: nobody's neighbour, as they are nobody's candidate.
+        centre = np.where(nowhere[:, None], np.nan, centre)
         unknown = np.full(n, np.nan)
         return cls(
             row=np.arange(n),
@@ -229,8 +232,14 @@ class Memory:
         gone = frame - seen.frame[last] > patience
         if not gone.any():
             return self
-        rows = np.isin(self.track, self.track[last][~gone])
-        return Memory(seen.take(rows), self.track[rows], self.rank[rows])
+        return self.without(self.track[last][gone])
+
+    def without(self, tracks: Ints) -> "Memory":
+        """The memory of all tracks but these."""
+        kept = ~np.isin(self.track, tracks)
+        if kept.all():
+            return self
+        return Memory(self.sightings.take(kept), self.track[kept], self.rank[kept])
 
     @classmethod
     def like(cls, sightings: Sightings) -> Self:
@@ -295,9 +304,12 @@ def gated_distance(query: Sightings, last: Sightings, gate_gap: int) -> Floats:
 
     In sizes, over the square root of the gap in frames (at most `gate_gap`).
     """
-    gap = np.maximum(query.frame[:, None] - last.frame[None, :], 1).astype(np.float64)  # (Q, M)
     # All queries are of one frame here, so each track has one gap and one place where it is expected.
-    expected = last.centre + travel(last.velocity[:, 0], gap[0])
-    far = np.minimum(cdist(query.centre, expected), cdist(query.centre, last.centre))
-    size = np.sqrt(query.size[:, None] * last.size[None, :])
-    return np.asarray(far / (size * np.sqrt(np.minimum(gap, gate_gap))))
+    gap = np.maximum(query.frame[:1] - last.frame, 1).astype(np.float64)  # (M,)
+    expected = last.centre + travel(last.velocity[:, 0], gap)
+    far: Floats = cdist(query.centre, expected)
+    np.minimum(far, cdist(query.centre, last.centre), out=far)  # in place: a crowd's matrices are large
+    unit = np.sqrt(query.size[:, None] * last.size[None, :])
+    unit *= np.sqrt(np.minimum(gap, gate_gap))
+    far /= unit
+    return far

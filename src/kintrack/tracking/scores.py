@@ -43,8 +43,10 @@ def track_scores(
     cell = q * shape[1] + m
     n = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     if combine == "mean":
-        total = np.bincount(cell, weights=logits, minlength=n.size).reshape(shape)
-        return np.where(n > 0, total / np.maximum(n, 1), -np.inf)
+        mean = np.asarray(np.bincount(cell, weights=logits, minlength=n.size), np.float64).reshape(shape)
+        np.divide(mean, n, out=mean, where=n > 0)  # in place: a crowd's matrices are large
+        mean[n == 0] = -np.inf
+        return mean
     group = q * (int(rank.max(initial=0)) + 1) + rank[pairs[:, 1]]
     odds = np.exp(np.minimum(logits, 50.0))
     claimed = odds / (1.0 + np.bincount(group, weights=odds))[group]

@@ -10,6 +10,7 @@ from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections, Floats, Ints
 from kintrack.core.sightings import Memory, Sightings, candidates, gated_distance
 from kintrack.core.tracks import Tracks
+from kintrack.errors import AlignmentError
 from kintrack.tracking.assign import assign
 from kintrack.tracking.scores import sigmoid, track_scores
 
@@ -47,7 +48,6 @@ class Tracker:
         """Forgets everything: the next frame is the first."""
         self._memory: Memory | None = None
         self._next_id = 0
-        self._lost: Ints = np.zeros(0, np.int64)
 
     def __call__(self, score: Score, detections: Detections, seen: Sightings | None = None) -> Tracks:
         """The tracks of a table of detections.
@@ -67,7 +67,11 @@ class Tracker:
         """Goes on with the next frames: the track and the confidence of each sighting, (N,) each.
 
         A track of -1 is a detection without a place, or one too many for `max_tracks`.
+
+        Raises:
+            AlignmentError: what is given does not go on with what was given before.
         """
+        self._check_goes_on(seen)
         track = np.full(len(seen), -1, np.int64)
         confidence = np.full(len(seen), np.nan)
         known = np.flatnonzero(seen.size > 0)  # not nan: what has no place cannot be followed
@@ -77,13 +81,32 @@ class Tracker:
             track[rows], confidence[rows] = self._step(score, seen.take(rows))
         return track, confidence
 
+    def _check_goes_on(self, seen: Sightings) -> None:
+        """Half a frame, or a step back in time, would end in an id twice in a frame."""
+        if self._memory is None or not len(seen):
+            return
+        if len(self._memory) and seen.frame[0] <= (last := int(self._memory.sightings.frame.max())):
+            raise AlignmentError(
+                f"the tracker was given frame {seen.frame[0]} after frame {last}; give whole frames in the order of "
+                "time, or reset() it where another video begins"
+            )
+        before, now = ({n: c.shape[1:] for n, c in s.columns().items()} for s in (self._memory.sightings, seen))
+        if odd := sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n)):
+            raise AlignmentError(
+                f"the tracker remembers sightings whose {', '.join(odd)} differ from what it was given now; give all "
+                "chunks of a video the same columns, or reset() it where another video begins"
+            )
+
     def _step(self, score: Score, query: Sightings) -> tuple[Ints, Floats]:
         """One frame."""
         c = self.config
         memory = Memory.like(query) if self._memory is None else self._memory
         memory = self._still_looked_for(memory, int(query.frame[0]))
         track, confidence = self._link(score, query, memory)
+        linked = track.copy()
         self._start(query, memory, track)
+        # A lost id that was bound for want of another has jumped: where it was before says nothing of where it goes.
+        memory = memory.without(track[linked < 0])
         self._memory = memory.remember(query, track, c.memory)
         return track, confidence
 
