@@ -86,6 +86,21 @@ def test_a_video_in_pieces_gives_the_same_tracks(scene, geometry, monkeypatch) -
     assert np.array_equal(api.track(scene[0], model=geometry).track, whole.track)
 
 
+def test_an_endless_gap_takes_no_time(geometry) -> None:
+    """Two billion frames: a step for each would take an hour."""
+    seen = Detections.of([0, 1, 2**31 - 1], [[0, 0, 9, 9]] * 3)
+    told: list[tuple[str, int, int]] = []
+    tracks = api.track(seen, model=geometry, progress=lambda *news: told.append(news))
+    assert tracks.track.tolist()[2] > 0
+    assert told == [("tracking", 2**31, 2**31)]
+
+
+def test_keypoints_without_a_box_do_not_disturb_the_others(geometry) -> None:
+    box = np.tile([[0, 0, 9, 9], [20, 0, 29, 9], [np.nan] * 4], (2, 1))
+    seen = Detections([0, 0, 0, 1, 1, 1], box, keypoints=np.full((6, 1, 2), 5.0))
+    assert api.track(seen, model=geometry).track[[2, 5]].tolist() == [-1, -1]
+
+
 def test_pixels_matter_to_a_model_that_looks(scene, looking) -> None:
     detections, video = scene
     seen = api.track(detections, model=looking, video=video)

@@ -91,10 +91,12 @@ def follow(
     with cpu_threads(1):
         tracker = Tracker(config.tracker, persistent_tracking=True)
         track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
-        for start in range(0, n, _CHUNK):
-            rows = detections.rows(start, start + _CHUNK)
+        frames = np.unique(detections.frame)  # those that hold anything: a gap may be longer than the video is full
+        for chunk in np.split(frames, range(_CHUNK, len(frames), _CHUNK)) if len(frames) else []:
+            stop = int(chunk[-1]) + 1
+            rows = detections.rows(int(chunk[0]), stop)
             track[rows], confidence[rows] = tracker.update(scorer, seen.take(rows))
-            told("tracking", min(start + _CHUNK, n), n)
+            told("tracking", n if stop > frames[-1] else stop, n)
     return Tracks(detections, track, confidence=confidence)
 
 
