@@ -301,6 +301,24 @@ def test_a_place_that_is_not_there_is_an_error_before_anything_is_touched(clips,
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_an_argument_that_torch_refuses_is_found_before_a_training_is_overwritten(clips, config, tmp_path):
+    (tmp_path / "model.safetensors").write_text("precious")
+    with pytest.raises(ConfigError, match="Adam has no argument 'lrr': did you mean 'lr'"):
+        fit(clips[:2], None, tmp_path, change(config, optimizer={"name": "Adam", "lrr": 1}), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("options", [{}, {"stop_after": 1}, {"monitor": "val_idf1"}])
+@pytest.mark.parametrize("validated", [True, False])
+def test_clips_that_cannot_be_measured_are_an_error_that_says_so(clips, config, tmp_path, options, validated):
+    empty = clips[0].with_columns(detections=clips[0].detections.take(slice(0, 0)), identity=np.zeros(0))
+    nobody = clips[0].with_columns(identity=np.full(len(clips[0].detections), -1))
+    val = [nobody if "monitor" in options else empty] if validated else None
+    monitor = options.get("monitor", "val_loss") if validated else "train_loss"
+    with pytest.raises(InputError, match=f"{monitor} was not measured in a whole epoch.* give clips with detections"):
+        fit(clips[:2] if validated else [empty], val, tmp_path, change(config, max_epochs=1, **options))
+
+
 def test_a_failure_in_a_clip_says_where(clips, config, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("no way")

@@ -59,6 +59,7 @@ _ADVICE = (
     "You have overridden `transfer_batch_to_device`",
     "Be aware that when using `ckpt_path`",
     "Grad strides do not match",
+    "could not find the monitored key",
 )
 
 
@@ -104,7 +105,7 @@ def fit(
 
     The folder holds ``model.safetensors`` (the best epoch's averaged weights), ``best.ckpt``, ``last.ckpt``,
     ``config.yaml`` and ``metrics.csv`` with a line for each epoch. The same config, clips and number of devices give
-    the same weights, with or without an interruption.
+    the same weights, with or without an interruption; on a GPU, which adds in any order, up to rounding.
 
     Args:
         train: clips to learn from.
@@ -120,7 +121,7 @@ def fit(
     Raises:
         OutputExistsError: the folder holds a training, and neither `resume` nor `overwrite` is set.
         ConfigError: an option that does not fit, or, with `resume`, one that was different before.
-        InputError: there are no clips.
+        InputError: there are no clips, or none in which `TrainConfig.monitor` can be measured.
         KeyboardInterrupt: it was interrupted. ``model.safetensors`` is the best so far, if an epoch was done; `resume`
             goes on after the last whole epoch.
     """
@@ -140,7 +141,7 @@ def fit(
         last = _prepare(out, config, resume, overwrite)
         export = partial(_export, out, config, monitor, card or {}, trainer.is_global_zero)
         try:
-            _run(trainer, runner, _Loaders(train, val, config), last)
+            _run(trainer, runner, _Loaders(train, val, config), last, monitor)
         except KeyboardInterrupt:
             if (out / BEST).exists():
                 export()
@@ -212,6 +213,7 @@ def _runner(config: TrainConfig, monitor: str, steps: int) -> GTRRunner:
     metrics = {"val": list(config.metrics)}
     runner = GTRRunner(config.model, config.tracker, config.loss, config.optimizer, scheduler, metrics)
     runner.blank_appearance = config.blank_appearance
+    runner.configure_optimizers()  # what torch refuses is found here
     return runner
 
 
@@ -305,8 +307,12 @@ class _Loaders(LightningDataModule):
         return DataLoader(clips, batch_sampler=steps, collate_fn=prepare, num_workers=self.config.workers)  # type: ignore[arg-type]
 
 
-def _run(trainer: Trainer, runner: GTRRunner, loaders: _Loaders, last: Path | None) -> None:
+def _run(trainer: Trainer, runner: GTRRunner, loaders: _Loaders, last: Path | None, monitor: str) -> None:
     """Lightning's fit. It turns an interrupt into an exit and stays deaf to others: both are put right."""
+    unmeasured = (
+        f"{monitor} was not measured in a whole epoch: no clip has what it needs; give clips with detections (and, for "
+        "a measure of tracking, with identities)"
+    )
     in_main = threading.current_thread() is threading.main_thread()
     heard = signal.getsignal(signal.SIGINT) if in_main else None
     try:
@@ -315,9 +321,15 @@ def _run(trainer: Trainer, runner: GTRRunner, loaders: _Loaders, last: Path | No
         if trainer.interrupted:
             raise KeyboardInterrupt("training was interrupted; it can be resumed after its last whole epoch") from error
         raise
+    except (MisconfigurationException, RuntimeError) as error:  # how checkpoints and early stopping miss a number
+        if monitor in str(error):
+            raise InputError(unmeasured) from error
+        raise
     finally:
         if in_main:
             signal.signal(signal.SIGINT, heard)
+    if not (Path(trainer.default_root_dir) / BEST).exists():
+        raise InputError(unmeasured)
 
 
 def _export(
