@@ -160,6 +160,12 @@ def test_twenty_thousand_rows_are_read_and_written_in_a_blink(tmp_path: Path) ->
         (["1,1.5,1,1,1,1"], r"a.txt, line 1: id is 1.5"),
         (["1,1,1,1,-2,1"], r"a.txt, line 1: width is -2; wanted a width of 0 or more"),
         (["1,1,1,1,2,-1"], r"a.txt, line 1: height is -1; wanted a height of 0 or more"),
+        (
+            ["1,1,1,1,1,1", "3000000000,1,1,1,1,1"],
+            r"a.txt, line 2: frame is 3000000000; wanted a whole number of at most",
+        ),
+        (["1,9007199254740994,1,1,1,1"], r"a.txt, line 1: id is 9007199254740994; wanted a whole number of at most"),
+        (["1,1,1,1,1,1", "1,2,inf,1,1,1"], r"a.txt, line 2: left is inf; wanted pixels"),
         (["", "  "], r"a.txt holds blank lines only"),
         (
             ["4,9,1,1,1,1", "2,3,1,1,1,1", "4,8,5,1,1,1", "4,9,7,1,1,1"],

@@ -104,6 +104,20 @@ def test_a_dirty_real_table_is_refused_by_line_and_read_without_identities(share
         (["frame,x,y", "0.5,1,2"], r"a.csv, line 2: frame is '0.5'"),
         (["slice,x,y", "0,1,2"], r"a.csv, line 2: slice is '0'; wanted a whole number from 1 on"),
         (["track_id,frame,x,y", "-2,0,1,2"], r"a.csv, line 2: track_id is '-2'; wanted a whole number from -1 on"),
+        (
+            ["frame,x,y", "0,1,2", "3000000000,1,2"],
+            r"a.csv, line 3: frame is '3000000000'; wanted a whole number of at",
+        ),
+        (
+            ["frame,x,y,track_id", "0,1,2,9007199254740994"],
+            r"a.csv, line 2: track_id is '9007199254740994'; wanted .*most",
+        ),
+        (["frame,x,y", "0,1,2", "0,inf,2"], r"a.csv, line 3: x is 'inf'; wanted pixels, or nothing where"),
+        (
+            ["frame;x;y", "0;1,5;2,5"],
+            r"a.csv, line 2: x is '1,5'; wanted a number, or nothing \(decimals after a point",
+        ),
+        (["0,1,2", "0,3,4"], r"a.csv has no header: line 1 holds numbers; wanted a CSV table with a header"),
         (["", ""], r"a.csv holds blank lines only"),
         (
             ["track_id,frame,x,y,parent", "1,0,0,0,", "2,0,0,0,", "3,1,0,0,1", "3,2,0,0,2"],
@@ -122,6 +136,25 @@ def test_a_dirty_real_table_is_refused_by_line_and_read_without_identities(share
 def test_what_is_wrong_in_a_table_is_named_with_its_line(tmp_path: Path, lines: list[str], words: str) -> None:
     with pytest.raises(FormatError, match=words):
         io.load(text(tmp_path / "a.csv", *lines))
+
+
+def test_whole_numbers_in_columns_of_ones_own_stay_whole(tmp_path: Path) -> None:
+    tracks = io.load(text(tmp_path / "a.csv", "frame,x,y,id,gene", "0,1,2,221,1.0", "1,1,2,-7,2.5"))
+    assert tracks.detections.extra["id"].dtype == np.int64
+    io.save(tracks, tmp_path / "b.csv")
+    assert [line.split(",")[-2:] for line in (tmp_path / "b.csv").read_text().split()[1:]] == [
+        ["221", "1.0"],
+        ["-7", "2.5"],
+    ]
+
+
+def test_the_unicode_text_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("frame\tx\ty\tWer\r\n4\t1\t2\tMäx\r\n5\tno\t2\tJo\r\n".encode("utf-16"))
+    with pytest.raises(FormatError, match=r"a.csv, line 3: x is 'no'"):
+        io.load(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes("frame\tx\ty\tWer\r\n4\t1\t2\tMäx\r\n".encode("utf-16"))
+    seen = io.load(tmp_path / "a.csv").detections
+    assert (seen.frame.tolist(), seen.extra["Wer"].tolist()) == ([4], ["Mäx"])
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kintrack.core.detections import Detections, Floats, VideoInfo
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import FormatError, InputError
-from kintrack.io.reading import duplicates, existing_file
+from kintrack.io.reading import MOST_FRAME, MOST_ID, WITHOUT_IDS, duplicates, existing_file
 
 CARRIES = frozenset({"frame", "box", "score", "track", "extra.class", "extra.visibility", "extra.world", "video"})
 
@@ -48,7 +48,7 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
         raise FormatError(
             f"{path}, lines {first} and {second}: id {track[a]} is there twice in frame {frame[a] + base} "
             f"({len(twice)} such pairs in the file); an id is one individual, at most once in a frame: "
-            "correct the file, or read it without identities (identities=False)"
+            f"correct the file, or {WITHOUT_IDS}"
         )
     corner = table[:, 2:4] - base
     info = sequence_info(path)
@@ -155,24 +155,24 @@ def _odd_line(path: Path, delimiter: str | None) -> str:
 
 
 def _check(path: Path, table: NDArray[np.float64]) -> None:
-    """Refuse frames and ids that are no whole numbers, and boxes turned inside out."""
-    frame, track = table[:, 0], table[:, 1]
-    problems = (
-        ((frame != np.round(frame)) | (frame < 0) | ~np.isfinite(frame), "frame", frame, "a whole number from 1 on"),
-        (
-            (track != np.round(track)) | (track < -1) | ~np.isfinite(track),
-            "id",
-            track,
-            "a whole number, or -1 for no identity",
-        ),
-        (table[:, 4] < 0, "width", table[:, 4], "a width of 0 or more"),
-        (table[:, 5] < 0, "height", table[:, 5], "a height of 0 or more"),
-    )
+    """Refuse frames and ids that are no whole numbers or too large to be told apart, and boxes that are none."""
+    frame, track, box = table[:, 0], table[:, 1], table[:, 2:6]
+    problems: list[tuple[NDArray[np.bool_], str, Floats, str]] = [
+        ((frame != np.round(frame)) | ~(frame >= 0), "frame", frame, "a whole number from 1 on"),
+        (frame > MOST_FRAME, "frame", frame, f"a whole number of at most {MOST_FRAME}"),
+        ((track != np.round(track)) | ~(track >= -1), "id", track, "a whole number, or -1 for no identity"),
+        (track > MOST_ID, "id", track, f"a whole number of at most {MOST_ID}"),
+        (box[:, 2] < 0, "width", box[:, 2], "a width of 0 or more"),
+        (box[:, 3] < 0, "height", box[:, 3], "a height of 0 or more"),
+    ]
+    for name, values in zip(("left", "top", "width", "height"), box.T, strict=True):
+        problems.append((np.isinf(values), name, values, "pixels"))
     for wrong, name, values, wanted in problems:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise FormatError(
-                f"{path}, line {_line_number(path, row)}: {name} is {values[row]:g}; wanted {wanted}: correct the file"
+                f"{path}, line {_line_number(path, row)}: {name} is {values[row]:.17g}; wanted {wanted}: correct the "
+                "file"
             )
 
 

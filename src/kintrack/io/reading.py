@@ -7,6 +7,10 @@ import numpy as np
 from kintrack.core.detections import Ints
 from kintrack.errors import FormatError, InputError
 
+MOST_FRAME = int(np.iinfo(np.int32).max) - 1  # also once it is counted from 1
+MOST_ID = 2**53  # up to here a number that was read as float64 is the one that was written
+WITHOUT_IDS = "read it without identities (as kintrack track does; in Python: identities=False)"
+
 
 def existing_file(path: str | Path, wanted: str) -> Path:
     """The path, once it is known to be a file with something in it.

@@ -16,12 +16,14 @@ column                  what it holds (also read under)
 ======================  ==============================================================================================
 
 Upper and lower case and blanks in the header do not matter. Any other column is carried along in `Detections.extra`:
-numbers as numbers, the rest as text. Coordinates are taken as they are. UTF-8, else Latin-1; separated by comma,
-semicolon or tab.
+numbers as numbers, the rest as text. Coordinates are taken as they are. UTF-8, or UTF-16 where it begins with its
+mark, else Latin-1; separated by comma, semicolon or tab.
 """
 
 import csv
 import io
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from kintrack.core.detections import Detections, Floats, Ints, Skeleton
 from kintrack.core.tracks import UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import FormatError, InputError
-from kintrack.io.reading import duplicates, existing_file
+from kintrack.io.reading import MOST_FRAME, MOST_ID, WITHOUT_IDS, duplicates, existing_file
 
 CARRIES = frozenset(
     {
@@ -63,6 +65,7 @@ _ALIASES = {
 }  # fmt: skip
 _FLOATS = ("score", "area", "confidence")
 _BOX_COLUMNS = ("x0", "y0", "z0", "x1", "y1", "z1", "width", "height", "depth")
+_WHOLE = re.compile(r"\s*-?\d{1,18}\s*")  # what int64 holds for certain
 _OWN = {"track_id", "frame", "slice", "x", "y", "z", "parent", "name", "label", "is_user", *_FLOATS, *_BOX_COLUMNS}
 
 Column = NDArray[Any]
@@ -73,11 +76,7 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        raw = path.read_bytes()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
+        text = _decoded(path.read_bytes())
         head = text.split("\n", 1)[0]
         mark = max((",", ";", "\t"), key=head.count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
@@ -91,6 +90,10 @@ class _Table:
         self.n = len(body)
 
     def _check_shape(self, header: list[str], body: list[list[str]]) -> None:
+        if all(map(_is_number, header)):
+            raise FormatError(
+                f"{self.path} has no header: line 1 holds numbers; wanted {_WANTED}: put their names first"
+            )
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice:
             raise FormatError(f"{self.path} has two columns for {twice[0]!r}; take one of them away, or rename it")
@@ -102,10 +105,8 @@ class _Table:
 
     def line(self, row: int) -> int:
         """The line that a row of the table is on, counted from 1, the header included."""
-        with self.path.open(encoding="latin-1", newline="") as file:
-            reader = csv.reader(file)
-            lines = [reader.line_num for found in reader if found]
-        return lines[row + 1]
+        reader = csv.reader(io.StringIO(_decoded(self.path.read_bytes()), newline=""))
+        return [reader.line_num for found in reader if found][row + 1]
 
     def numbers(self, name: str) -> Floats:
         """A column as float64; an empty cell is nan."""
@@ -119,20 +120,34 @@ class _Table:
         except ValueError:
             row = next(i for i, cell in enumerate(text) if not _is_number(cell))
             raise FormatError(
-                f"{self.path}, line {self.line(row)}: {name} is {text[row]!r}; wanted a number, or nothing"
+                f"{self.path}, line {self.line(row)}: {name} is {text[row]!r}; wanted a number, or nothing "
+                "(decimals after a point, as in 1.5)"
             ) from None
 
-    def whole(self, name: str, lowest: int, empty: int | None = None) -> Ints:
-        """A column as whole numbers from `lowest` on; an empty cell is `empty` if that is allowed."""
+    def places(self, name: str) -> Floats:
+        """A column of coordinates or sides in pixels; an empty cell is nan."""
+        values = self.numbers(name)
+        endless = np.flatnonzero(np.isinf(values))
+        if len(endless):
+            row = int(endless[0])
+            raise FormatError(
+                f"{self.path}, line {self.line(row)}: {name} is {self.text[name][row]!r}; wanted pixels, or nothing "
+                "where the place is not known"
+            )
+        return values
+
+    def whole(self, name: str, lowest: int, highest: int = MOST_ID, empty: int | None = None) -> Ints:
+        """A column as whole numbers in ``lowest..highest``; an empty cell is `empty` if that is allowed."""
         values = self.numbers(name)
         if empty is not None:
             values = np.where(np.isnan(values), empty, values)
-        wrong = np.flatnonzero(~(values >= lowest) | (values != np.round(values)))
+        wrong = np.flatnonzero(~((values >= lowest) & (values <= highest)) | (values != np.round(values)))
         if len(wrong):
             row = int(wrong[0])
             given = self.text[name][row]
+            range_ = f"of at most {highest}" if values[row] > highest else f"from {lowest} on"
             raise FormatError(
-                f"{self.path}, line {self.line(row)}: {name} is {given!r}; wanted a whole number from {lowest} on"
+                f"{self.path}, line {self.line(row)}: {name} is {given!r}; wanted a whole number {range_}"
             )
         return values.astype(np.int64)
 
@@ -198,6 +213,14 @@ def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: Lab
         writer.writerows(zip(*(_cells(column) for column in columns.values()), strict=True))
 
 
+def _decoded(raw: bytes) -> str:
+    """The text of a file: UTF-16 where it says so (a spreadsheet's "Unicode text"), else UTF-8, else Latin-1."""
+    try:
+        return raw.decode("utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def _canonical(name: str) -> str:
     """A header's name as the table above has it; names of keypoints and of the user's columns stay as they are."""
     plain = name.strip().lower().replace(" ", "_")
@@ -215,9 +238,9 @@ def _is_number(cell: str) -> bool:
 
 def _frame(table: _Table) -> Ints:
     if "frame" in table.text:
-        return table.whole("frame", lowest=0)
+        return table.whole("frame", 0, MOST_FRAME)
     if "slice" in table.text:
-        return table.whole("slice", lowest=1) - 1
+        return table.whole("slice", 1, MOST_FRAME) - 1
     raise FormatError(f"{table.path} has no column 'frame' (it has {', '.join(table.text)}); wanted {_WANTED}")
 
 
@@ -227,18 +250,18 @@ def _box(table: _Table) -> Floats:
     for axes in ("xyz", "xy"):
         corners = [f"{axis}{end}" for end in "01" for axis in axes]
         if given.issuperset(corners):
-            return np.stack([table.numbers(name) for name in corners], axis=1)
+            return np.stack([table.places(name) for name in corners], axis=1)
     axes = "xyz" if given.issuperset("xyz") else "xy"
     missing = sorted(set(axes) - given)
     if missing:
         raise FormatError(
             f"{table.path} has no column {missing[0]!r} (it has {', '.join(table.text)}); wanted {_WANTED}"
         )
-    centre = np.stack([table.numbers(axis) for axis in axes], axis=1)
+    centre = np.stack([table.places(axis) for axis in axes], axis=1)
     sides = ("width", "height", "depth")[: len(axes)]
     half = np.zeros_like(centre)
     if given.issuperset(sides):
-        half = 0.5 * np.stack([table.numbers(name) for name in sides], axis=1)
+        half = 0.5 * np.stack([table.places(name) for name in sides], axis=1)
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
@@ -253,7 +276,7 @@ def _columns(table: _Table) -> tuple[dict[str, Any], set[str]]:
     keys = [name[:-2] for name in table.text if name.endswith(":x") and f"{name[:-2]}:y" in table.text]
     if keys:
         axes = "xyz" if all(f"{key}:z" in table.text for key in keys) else "xy"
-        points = [[table.numbers(f"{key}:{axis}") for axis in axes] for key in keys]
+        points = [[table.places(f"{key}:{axis}") for axis in axes] for key in keys]
         columns["keypoints"] = np.moveaxis(np.array(points).reshape(len(keys), len(axes), table.n), 2, 0)
         columns["skeleton"] = Skeleton(tuple(keys))
         scores = [f"{key}:score" for key in keys]
@@ -274,7 +297,7 @@ def _refuse_duplicates(table: _Table, frame: Ints, track: Ints) -> None:
     raise FormatError(
         f"{table.path}, lines {table.line(a)} and {table.line(b)}: track {track[a]} is there twice in frame {frame[a]} "
         f"({len(twice)} such pairs in the file); a track has at most one detection in a frame: "
-        "correct the file, or read it without identities (identities=False)"
+        f"correct the file, or {WITHOUT_IDS}"
     )
 
 
@@ -301,11 +324,16 @@ def _names(table: _Table, track: Ints) -> dict[int, str]:
 
 
 def _typed(table: _Table, name: str) -> Column:
-    """A column of the user's: numbers where every cell is a number or empty (and not all are), else text."""
+    """A column of the user's: numbers where every cell is a number or empty (and not all are), else text.
+
+    Numbers written without a point stay whole: an id of 221 is not written as 221.0.
+    """
     try:
         values = table.numbers(name)
     except FormatError:
         return np.asarray(table.text[name], dtype=np.str_)
+    if table.n and all(map(_WHOLE.fullmatch, table.text[name])):
+        return np.array(table.text[name]).astype(np.int64)
     return np.asarray(table.text[name], dtype=np.str_) if table.n and np.isnan(values).all() else values
 
 
