@@ -248,10 +248,10 @@ def test_ids_above_16_bits_are_numbered_afresh(tmp_path: Path) -> None:
 def test_tracks_that_do_not_fit_the_masks_are_refused(tmp_path: Path) -> None:
     masks = [[1, 2], [1, 2]]
     tracks = tracked(masks, [1, 2, 1, 2])
-    with pytest.raises(InputError, match=r"made of label images, but there is no label images \(labels=\); save boxes"):
+    with pytest.raises(InputError, match=r"made of label images, but none were given \(labels=\); save boxes"):
         io.save(tracks, tmp_path / "r")
     boxes_only = Tracks(tracks.detections.with_columns(label=None), tracks.track)
-    with pytest.raises(InputError, match=r"but there is no a label for each detection; save boxes and points as csv"):
+    with pytest.raises(InputError, match=r"but the detections have no labels; save boxes and points as csv"):
         io.save(boxes_only, tmp_path / "r", labels=video_of(masks))
     with pytest.raises(
         AlignmentError, match=r"a detection in frame 1 has the label 2, which is not in the label image"

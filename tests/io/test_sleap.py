@@ -85,7 +85,7 @@ def test_a_corrected_prediction_counts_once_and_is_kept_in_the_file(shared_data:
 def test_several_videos_are_chosen_by_number(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "formats/sleap/multiview_session/minimal_proofread.slp"
     with pytest.raises(
-        InputError, match=r"minimal_proofread.slp holds 4 videos \(0: .*back.mp4, 1: .*choose it with video=0..3"
+        InputError, match=r"minimal_proofread.slp holds 4 videos \(0: .*back.mp4, 1: .*choose it with --index 0..3"
     ):
         io.load(path)
     with pytest.raises(InputError, match=r"video 4 was asked for, but .* holds 4 \(0..3\); choose one of them"):

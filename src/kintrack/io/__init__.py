@@ -113,7 +113,10 @@ def load(path: str | Path, format: str | None = None, *, video: int | None = Non
     if not path.exists():
         raise InputError(f"{path} does not exist; wanted {known.about}: check the path")
     if video and known.name != "sleap":
-        raise InputError(f"video {video} was asked for, but {path} is {known.about}, which holds one; leave video out")
+        raise InputError(
+            f"video {video} was asked for, but {path} is {known.about}, which holds one; leave "
+            "--index (video= in Python) away"
+        )
     return known.read(path, video=video, identities=identities)
 
 

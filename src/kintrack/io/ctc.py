@@ -21,6 +21,7 @@ from kintrack.core.tracks import UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import AlignmentError, FormatError, InputError
 from kintrack.io.images import TIFF, LabelFolder, numbered_images, read_image
+from kintrack.io.reading import WITHOUT_IDS
 
 CARRIES = frozenset({"frame", "box", "label", "area", "track", "parent", "video"})
 RESULT_FILES = ("mask*.tif", "res_track.txt")  # what `write` makes: nothing else is ever overwritten
@@ -158,7 +159,7 @@ def read_table(path: Path) -> Ints:
             "in all have several; "
             "a label is one stretch of frames without a gap: give each stretch its own label, with the one before as "
             "parent, "
-            "or read the folder without identities (identities=False)"
+            f"or {WITHOUT_IDS}"
         )
     return table
 
@@ -186,9 +187,9 @@ def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: Lab
     if labels is None and source is not None and Path(source).is_dir():
         labels = LabelFolder(numbered_images(resolve(Path(source)).labels, TIFF))
     if labels is None or found.label is None:
-        lacking = "label images (labels=)" if labels is None else "a label for each detection"
+        lacking = "none were given (labels=)" if labels is None else "the detections have no labels"
         raise InputError(
-            f"a CTC result is made of label images, but there is no {lacking}; save boxes and points as csv or MOT text"
+            f"a CTC result is made of label images, but {lacking}; save boxes and points as csv or MOT text"
         )
     name, table = _numbered(tracks)
     if len(found) and found.frame[-1] >= len(labels):
@@ -262,7 +263,7 @@ def _check_agreement(path: Path, table: Ints, detections: Detections) -> None:
     if odd:
         raise FormatError(
             f"{path} and its label images disagree: {odd[0]} ({len(odd)} labels disagree in all); "
-            "correct the table or the images, or read the folder without identities (identities=False)"
+            f"correct the table or the images, or {WITHOUT_IDS}"
         )
 
 

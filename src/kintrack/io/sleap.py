@@ -23,7 +23,7 @@ from kintrack.core import boxes
 from kintrack.core.detections import Bools, Detections, Floats, Ints, Skeleton, VideoInfo
 from kintrack.core.tracks import Tracks
 from kintrack.errors import FormatError, InputError
-from kintrack.io.reading import duplicates, existing_file
+from kintrack.io.reading import WITHOUT_IDS, duplicates, existing_file
 
 CARRIES = frozenset(
     {
@@ -95,7 +95,7 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
         raise FormatError(
             f"{path}: track {tables.track_names[track[row]]!r} has two instances in frame {detections.frame[row]} "
             f"({len(twice)} such pairs in the file); a track is one individual, at most once in a frame: "
-            "correct the file in SLEAP, or read it without identities (identities=False)"
+            f"correct the file in SLEAP, or {WITHOUT_IDS}"
         )
     confidence = tables.instances["tracking_score"][rows].astype(np.float64) if tables.has_confidence else None
     return Tracks(detections, track, names=dict(enumerate(tables.track_names)), confidence=confidence)
@@ -142,7 +142,8 @@ def choose_video(tables: SlpTables, video: int | None) -> int:
     if video is None and n > 1:
         listed = ", ".join(f"{i}: {v['filename']}" for i, v in enumerate(tables.videos[:8]))
         raise InputError(
-            f"{tables.path} holds {n} videos ({listed}); tracks belong to one: choose it with video=0..{n - 1}"
+            f"{tables.path} holds {n} videos ({listed}); tracks belong to one: choose it with --index 0..{n - 1} "
+            "(video= in Python)"
         )
     if video is not None and not 0 <= video < max(n, 1):
         raise InputError(f"video {video} was asked for, but {tables.path} holds {n} (0..{n - 1}); choose one of them")
