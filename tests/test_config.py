@@ -2,7 +2,7 @@
 
 import pytest
 
-from kintrack.config import EncoderConfig, TrackerConfig, parse_overrides
+from kintrack.config import EncoderConfig, ModelConfig, TrackerConfig, TrainConfig, parse_overrides
 from kintrack.errors import ConfigError
 
 
@@ -15,6 +15,13 @@ def test_what_is_no_mapping_is_no_config(given):
 def test_a_width_that_cannot_be_normed_in_four_groups_is_refused():
     with pytest.raises(ConfigError, match="option 'width' is 6: input should be a multiple of 4"):
         EncoderConfig.of({"width": 6})
+
+
+def test_options_that_do_not_fit_each_other_are_told_in_one_sentence():
+    with pytest.raises(ConfigError, match="^dim 10 cannot be divided among 4 heads; take a multiple$"):
+        ModelConfig.of({"dim": 10})
+    with pytest.raises(ConfigError, match="^model: unknown feature 'gapp': did you mean 'gap'"):
+        TrainConfig.of({"model": {"pair_features": ["gapp"]}})
 
 
 def test_an_override_that_contradicts_another_is_refused():

@@ -52,6 +52,8 @@ def _sentences(config: type[BaseModel], error: pydantic.ValidationError) -> str:
         dotted = ".".join(str(part) for part in found["loc"])
         if found["type"] == "extra_forbidden":
             lines.append(f"unknown option {dotted!r}: {nearest_name(str(key), _fields(config, parents))}")
+        elif found["type"] == "value_error":  # our own words, of several options together
+            lines.append(f"{dotted}: {found['ctx']['error']}" if dotted else str(found["ctx"]["error"]))
         else:
             lines.append(f"option {dotted!r} is {found.get('input')!r}: {found['msg'][0].lower()}{found['msg'][1:]}")
     return "; ".join(lines)

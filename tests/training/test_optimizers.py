@@ -90,6 +90,8 @@ def test_the_cosine_rises_then_falls_to_nothing():
             lambda: init_scheduler(init_optimizer(parameters()), {"name": "StepLR", "gama": 1}),
             "StepLR has no argument 'gama': did you mean 'gamma'",
         ),
+        (lambda: init_optimizer(parameters(), {"nmae": "SGD"}), "Adam has no argument 'nmae': did you mean 'name'"),
+        (lambda: init_scheduler(init_optimizer(parameters()), {"frequenzy": 2}), "did you mean 'frequency'"),
     ],
 )
 def test_a_name_that_torch_does_not_know_is_an_error_with_the_nearest(make, words):

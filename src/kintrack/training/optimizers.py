@@ -54,7 +54,7 @@ def init_optimizer(
     """
     config = OptimizerConfig.of(cfg)
     kind = _named(config.name, _classes(optim, optim.Optimizer), "optimiser")
-    return _built(kind, params, config.arguments)  # type: ignore[no-any-return]
+    return _built(kind, params, config)  # type: ignore[no-any-return]
 
 
 def init_scheduler(
@@ -67,7 +67,7 @@ def init_scheduler(
     """
     config = SchedulerConfig.of(cfg)
     known = _classes(lr_scheduler, lr_scheduler.LRScheduler) | OWN_SCHEDULERS
-    return _built(_named(config.name, known, "scheduler"), optimizer, config.arguments)  # type: ignore[no-any-return]
+    return _built(_named(config.name, known, "scheduler"), optimizer, config)  # type: ignore[no-any-return]
 
 
 def _classes(module: Any, base: type) -> dict[str, Callable[..., Any]]:
@@ -83,12 +83,13 @@ def _named(name: str, known: Mapping[str, Callable[..., Any]], what: str) -> Cal
     return by_lower[name.lower()]
 
 
-def _built(kind: Callable[..., Any], first: Any, arguments: Mapping[str, Any]) -> Any:
-    name = getattr(kind, "__name__", str(kind))
+def _built(kind: Callable[..., Any], first: Any, config: OptimizerConfig | SchedulerConfig) -> Any:
+    name, arguments = getattr(kind, "__name__", str(kind)), config.arguments
     known = list(inspect.signature(kind).parameters)[1:]
     for key in arguments:
         if key not in known:
-            raise ConfigError(f"{name} has no argument {key!r}: {nearest_name(key, known)}")
+            options = [*known, *type(config).model_fields]
+            raise ConfigError(f"{name} has no argument {key!r}: {nearest_name(key, options)}")
     try:
         return kind(first, **{key: _number(value) for key, value in arguments.items()})
     except (TypeError, ValueError) as error:
