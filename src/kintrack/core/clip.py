@@ -241,7 +241,9 @@ class Clip(Sequence[Frame]):
         """The columns of instances of any frames in any order, and each one's row in them."""
         frame = np.array([instance.frame_id for instance in instances], np.int64)
         order = np.argsort(frame, kind="stable")
-        frames = [Frame(int(t), [instances[i] for i in order if frame[i] == t]) for t in np.unique(frame)]
+        ids, starts = np.unique(frame[order], return_index=True)
+        groups = np.split(order, starts[1:])
+        frames = [Frame(int(t), [instances[i] for i in rows]) for t, rows in zip(ids, groups, strict=False)]
         return cls.of_frames(frames), np.argsort(order)
 
     def _part(self, frame: Frame) -> "Clip":
