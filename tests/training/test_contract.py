@@ -264,6 +264,17 @@ def test_a_failure_names_the_frames_and_the_video_and_is_raised_again(runner, ma
     assert caught.value.__notes__ == ["This happened in frames 0 to 5 of video 'arena.mp4'"]
 
 
+def test_a_failure_of_the_tracker_names_the_one_clip_of_several(runner, make_clip, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("no way")
+
+    monkeypatch.setattr(runner.tracker, "update", fail)
+    for step in (runner.validation_step, runner.predict_step):
+        with pytest.raises(ZeroDivisionError) as caught:
+            step([make_clip(1, n_frames=6, video="a.mp4"), make_clip(2, video="b.mp4")], 0)
+        assert caught.value.__notes__ == ["This happened in frames 0 to 5 of video 'a.mp4'"]
+
+
 # --- persistent tracking ------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,8 @@ class Tracker:
 
     Each frame's detections are compared with the last sightings of the tracks that are still looked for; the
     assignment of the greatest total score wins, where staying alone scores 0; what stays alone starts a track. No
-    frame ever has an id twice, no detection is lost, and the result does not depend on how a video is cut into chunks.
+    frame ever has an id twice, no detection is lost, and the result does not depend on how a video is cut into chunks
+    of whole frames (where its detections are points: if their `size` is given).
     What is true of the detections cannot reach it: it is handed sightings, and they hold none.
 
     Args:
