@@ -179,8 +179,8 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line(tmp_path: Path, lines: l
 
 
 def test_without_identities_ids_are_neither_read_nor_checked(tmp_path: Path) -> None:
-    tracks = io.load(text(tmp_path / "a.txt", "1,9,1,1,1,1", "1,9,5,1,1,1"), identities=False)
-    np.testing.assert_array_equal(tracks.track, [-1, -1])
+    tracks = io.load(text(tmp_path / "a.txt", "1,9,1,1,1,1", "1,9,5,1,1,1", "2,-4,1,1,1,1"), identities=False)
+    np.testing.assert_array_equal(tracks.track, [-1, -1, -1])
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

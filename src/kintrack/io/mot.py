@@ -35,12 +35,14 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
     """
     path = _text_file(path) if path.is_dir() else existing_file(path, _WANTED)
     table = _numbers(path)
+    if not identities:
+        table[:, 1] = -1
     _check(path, table)
     base = 0 if (table[:, 0] == 0).any() else 1
     order = np.argsort(table[:, 0], kind="stable")
     line, table = order, table[order]
     frame = table[:, 0].astype(np.int64) - base
-    track = table[:, 1].astype(np.int64) if identities else np.full(len(table), -1)
+    track = table[:, 1].astype(np.int64)
     twice = duplicates(frame, track)
     if len(twice):
         a, b = twice[0]
