@@ -380,6 +380,22 @@ def test_a_failed_run_leaves_no_file(run: Run, det: Path, models: SimpleNamespac
     assert _left(det.parent) == before
 
 
+def test_where_nothing_can_be_written_is_said_before_any_work(run: Run, det: Path, models, monkeypatch) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("work was done first")
+
+    monkeypatch.setattr("kintrack.api.follow", worked)
+    before = _left(det.parent)
+    done = run("track", det, "-o", det / "deep" / "out.txt", "-m", models.geometry)
+    assert done.code == 2
+    assert "det.txt is a file, not a folder; give a path in a folder" in done.err
+    monkeypatch.setattr("os.access", lambda _, mode: mode == os.R_OK)
+    done = run("track", det, "-o", det.with_name("new") / "out.txt", "-m", models.geometry)
+    assert done.code == 2
+    assert "no permission to write into" in done.err
+    assert _left(det.parent) == before
+
+
 # ------------------------------------------------------------------------------------------------------------- terminal
 
 
@@ -516,6 +532,24 @@ def test_render_without_a_video_draws_on_black(run: Run, tmp_path: Path) -> None
         assert drawn[0].max() > 100
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("o.avi", (), "o.avi ends in .avi; movies are written as .mp4"),
+        ("o.mp4", ("--fps", 0), "a movie of 0 frames a second cannot be written; give a rate above 0, like --fps 25"),
+        ("o.mp4", ("--fps", "nan"), "a movie of nan frames a second"),
+        ("o.mp4", ("--scale", 0), "option 'scale' is 0.0"),
+    ],
+)
+def test_a_movie_that_cannot_be_is_refused_before_anything_is_read(
+    run: Run, tmp_path: Path, name: str, options: tuple[object, ...], words: str
+) -> None:
+    done = run("render", tmp_path / "nothing.csv", "-o", tmp_path / name, *options)
+    assert done.code == 2
+    assert words in done.err
+    assert _left(tmp_path) == set()
+
+
 def test_render_finds_the_video_of_what_was_tracked(run: Run, det: Path, tmp_path: Path, models) -> None:
     _movie(det.with_suffix(".mp4"), gap())
     run("track", det, "-o", tmp_path / "elsewhere" / "out.txt", "-m", models.geometry)
@@ -579,6 +613,16 @@ def test_demo_leaves_movie_picture_tables_and_scores(run: Run, tmp_path: Path, m
 
 
 @pytest.mark.slow
+def test_an_interrupted_training_says_how_to_go_on(run: Run, tmp_path: Path, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kintrack.api.train", interrupted)
+    done = run("train", tmp_path / "a.csv", "-o", tmp_path / "run")
+    assert done.code == 130
+    assert re.search(r"interrupted; with --resume it goes on after the last whole epoch in .*run", done.err)
+
+
 def test_train_then_track_with_what_was_learned(run: Run, tmp_path: Path) -> None:
     for name in ("a", "b"):
         io.save(crossing(), tmp_path / f"{name}.csv")

@@ -35,6 +35,7 @@ from kintrack.follow import (
 )
 from kintrack.io.writing import new_file
 from kintrack.outputs import (
+    check_movie,
     check_report,
     check_target,
     choose_targets,
@@ -330,8 +331,8 @@ def render(
     """
     from kintrack.viewer.draw import BlackVideo, Contrast, Overlay, OverlayConfig, black_video
 
-    path = None if isinstance(tracks, Tracks) else Path(tracks)
-    refuse_existing(Path(output), overwrite)
+    path, config = None if isinstance(tracks, Tracks) else Path(tracks), OverlayConfig.of(config)
+    check_movie(Path(output), fps, overwrite)
     tracks = tracks if isinstance(tracks, Tracks) else io.load(tracks, video=index)
     with ExitStack() as stack:
         labels = None
@@ -344,7 +345,7 @@ def render(
             found = black_video(tracks) if labels is None else BlackVideo(len(labels), labels.shape[1:])
         pixels = found if isinstance(found, Video) else stack.enter_context(io.load_video(found))
         io.check_against_video(tracks.detections, pixels)
-        overlay, contrast = Overlay(tracks, pixels.shape[1:3], OverlayConfig.of(config)), Contrast()
+        overlay, contrast = Overlay(tracks, pixels.shape[1:3], config), Contrast()
 
         def frames() -> Iterator[Any]:
             for frame, image in pixels.frames():

@@ -219,17 +219,21 @@ def train(
     """
     from kintrack import api
 
-    fitted = api.train(
-        inputs,
-        output,
-        val=val,
-        videos=video,
-        model=model,
-        device=device,
-        config=_tree(config, set_),
-        resume=resume,
-        overwrite=overwrite,
-    )
+    try:
+        fitted = api.train(
+            inputs,
+            output,
+            val=val,
+            videos=video,
+            model=model,
+            device=device,
+            config=_tree(config, set_),
+            resume=resume,
+            overwrite=overwrite,
+        )
+    except KeyboardInterrupt:
+        console().print(plain(f"interrupted; with --resume it goes on after the last whole epoch in {output}"))
+        raise
     say(f"{fitted.path}: best of {fitted.epochs} epochs was number {fitted.epoch + 1}, score {fitted.score:.4g}", quiet)
 
 

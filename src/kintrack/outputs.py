@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 
 from kintrack import io
 from kintrack.config import Config, read_yaml
-from kintrack.errors import AlignmentError, InputError, OutputExistsError, nearest_name
+from kintrack.errors import AlignmentError, InputError, OutputError, OutputExistsError, nearest_name
 from kintrack.io.writing import new_file
 
 if TYPE_CHECKING:
@@ -71,14 +72,23 @@ def check_target(output: Path, format: str | None, overwrite: bool, source: Path
 
 
 def refuse_existing(output: Path, overwrite: bool) -> None:
-    """An empty folder counts as not there.
+    """Whether an output's name may be taken, and can be. An empty folder counts as not there.
 
     Raises:
         OutputExistsError: the output is there, and may not be overwritten.
+        OutputError: nothing can be written where it is to be.
     """
     if not overwrite and output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise OutputExistsError(
             f"{output} exists; choose another name, or allow overwriting (overwrite=True, --overwrite)"
+        )
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {output}: {folder} is a file, not a folder; give a path in a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {output}: no permission to write into {folder}; write somewhere else, or change its "
+            "permissions"
         )
 
 
@@ -124,6 +134,20 @@ def check_report(output: Path, overwrite: bool) -> None:
     """
     if output.suffix not in (".json", ".csv"):
         raise InputError(f"{output} ends in {output.suffix or 'nothing'}; results are written as .json or .csv")
+    refuse_existing(output, overwrite)
+
+
+def check_movie(output: Path, fps: float | None, overwrite: bool) -> None:
+    """Before any work is done: can a movie be written there, of so many frames a second?
+
+    Raises:
+        InputError: the suffix is not .mp4, or the rate is not above 0.
+        OutputExistsError: the output is there.
+    """
+    if output.suffix.lower() != ".mp4":
+        raise InputError(f"{output} ends in {output.suffix or 'nothing'}; movies are written as .mp4")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise InputError(f"a movie of {fps:g} frames a second cannot be written; give a rate above 0, like --fps 25")
     refuse_existing(output, overwrite)
 
 
