@@ -178,6 +178,23 @@ def test_a_config_of_a_later_version_says_to_update(model, tmp_path):
             load_model(tmp_path / "m.safetensors")
 
 
+@pytest.mark.parametrize("said", ["{", "[1]", "3"])
+def test_a_config_that_is_none_is_damage(model, tmp_path, said):
+    path = tmp_path / "m.safetensors"
+    safetensors.torch.save_file(dict(model.state_dict()), path, {"kintrack": "1", "model": said})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("part", ["model", "state_dict"])
+def test_a_checkpoint_without_one_of_its_parts_is_damaged(model, tmp_path, part):
+    held = lightning(model)
+    (held if part in held else held["kintrack"]).pop(part)
+    torch.save(held, tmp_path / "m.ckpt")
+    with pytest.raises(CheckpointError, match=rf"m\.ckpt is damaged \(KeyError\('{part}'\)\): give a \.safetensors"):
+        load_model(tmp_path / "m.ckpt")
+
+
 def test_a_card_is_only_in_safetensors(model, tmp_path):
     torch.save(lightning(model), tmp_path / "m.ckpt")
     with pytest.raises(CheckpointError, match=r"m\.ckpt is no safetensors file, so it has no card"):

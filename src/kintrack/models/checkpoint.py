@@ -71,7 +71,10 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
         CheckpointError: the file is missing, damaged, of another kind, or holds code, or tensors and config disagree.
     """
     path = _existing(path)
-    config, tensors, card = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
+    try:
+        config, tensors, card = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
+    except (KeyError, TypeError, ValueError) as error:  # what is ours by its name, but not by what is in it
+        raise CheckpointError(f"{path} is damaged ({error!r}): {_WANTED}") from error
     try:
         with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not wanted
             model = GlobalTrackingTransformer(config)
