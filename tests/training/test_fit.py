@@ -14,7 +14,7 @@ from pytorch_lightning import Callback
 
 from kintrack.config import TrainConfig
 from kintrack.core.clip import Clip
-from kintrack.errors import ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError
+from kintrack.errors import CheckpointError, ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.checkpoint import load_model, read_card
 from kintrack.training.fit import fit
@@ -160,6 +160,19 @@ def test_a_folder_with_a_training_is_refused_unless_told_otherwise(clips, config
     assert first.path.read_bytes() == before
     fit(clips[:2], None, tmp_path, change(config, seed=5), overwrite=True)
     assert first.path.read_bytes() != before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "code"])
+def test_a_training_is_not_resumed_from_what_is_damaged_or_holds_code(clips, config, tmp_path, damage):
+    fit(clips[:2], None, tmp_path, change(config, max_epochs=1))
+    last = tmp_path / "last.ckpt"
+    if damage == "truncated":
+        last.write_bytes(last.read_bytes()[:-500])
+    else:
+        torch.save({"a": Interrupted}, last)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt (is damaged|wants more than tensors)"):
+        fit(clips[:2], None, tmp_path, config, resume=True)
+    assert (tmp_path / "best.ckpt").exists() and len(table(tmp_path)) == 1
 
 
 def test_a_training_is_not_resumed_with_another_config(clips, config, tmp_path):

@@ -121,6 +121,7 @@ def fit(
     Raises:
         OutputExistsError: the folder holds a training, and neither `resume` nor `overwrite` is set.
         ConfigError: an option that does not fit, or, with `resume`, one that was different before.
+        CheckpointError: with `resume`, ``last.ckpt`` is damaged or is not ours.
         InputError: there are no clips, or none in which `TrainConfig.monitor` can be measured.
         KeyboardInterrupt: it was interrupted. ``model.safetensors`` is the best so far, if an epoch was done; `resume`
             goes on after the last whole epoch.
@@ -173,6 +174,7 @@ def _prepare(out: Path, config: TrainConfig, resume: bool, overwrite: bool) -> P
     """The folder, with the config in it; the checkpoint from which to go on, if that is wanted and there is one."""
     last = out / LAST
     if resume and last.exists():
+        load_model(last)  # refuses what is damaged or holds code, whatever Lightning would make of it
         _check_same(read_yaml(out / CONFIG), config, out)
     elif not resume and not overwrite and any((out / name).exists() for name in (LAST, BEST, MODEL)):
         raise OutputExistsError(f"{out} holds a training already; resume it, overwrite it, or give another folder")
