@@ -193,6 +193,18 @@ def test_the_result_holds_the_loss_and_the_metrics_asked_for_in_this_mode(tiny, 
     assert list(getattr(runner, STEPS[other])([make_clip(1)], 0)) == ["loss", *GTRRunner.DEFAULT_METRICS[other]]
 
 
+def test_the_metrics_compare_what_was_predicted_with_the_truth(runner, make_clip, monkeypatch):
+    clip = make_clip(0)
+    late = clip.detections.frame >= 4
+    exchanged = clip.identity.copy()
+    exchanged[late & (clip.identity == 0)], exchanged[late & (clip.identity == 1)] = 1, 0
+    for predicted, switches in ((clip.identity, 0), (exchanged, 2)):
+        monkeypatch.setattr(
+            "kintrack.training.batches.tracked", lambda *_, ids=predicted: clip.with_columns(predicted=ids)
+        )
+        assert runner.validation_step([clip], 0)["num_switches"] == switches
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_logs_with_the_number_of_frames_as_batch_size(runner, make_clip, monkeypatch, mode):
     found = logged(runner, monkeypatch)
