@@ -15,7 +15,7 @@ from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.core.video import ArrayVideo
 from kintrack.demo import owner_of, switched_rows, track_by_nearest
-from kintrack.errors import AlignmentError, ConfigError
+from kintrack.errors import AlignmentError, CheckpointError, ConfigError
 from kintrack.follow import TrackConfig, choose_device, cpu_threads
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.checkpoint import save_model
@@ -275,3 +275,10 @@ def test_points_are_scored_by_their_distance_in_pixels(tmp_path: Path) -> None:
         "truth"
     ]
     assert (found["num_detections"], found["num_misses"], found["num_switches"]) == (3, 1, 0)
+
+
+def test_the_folder_of_a_training_stands_for_its_weights(tmp_path: Path) -> None:
+    path = save_model(GlobalTrackingTransformer({"dim": 16, "heads": 2}), tmp_path / "model.safetensors")
+    assert follow.find_model(tmp_path) == path
+    with pytest.raises(CheckpointError, match=r"there is no model '.*empty', by name or as a file"):
+        follow.find_model(tmp_path / "empty")

@@ -4,6 +4,7 @@ import pytest
 
 from kintrack.config import EncoderConfig, ModelConfig, TrackerConfig, TrainConfig, parse_overrides
 from kintrack.errors import ConfigError
+from kintrack.follow import TrackConfig
 
 
 @pytest.mark.parametrize("given", ["general", 3, [("max_gap", 5)]])
@@ -32,3 +33,9 @@ def test_an_override_that_contradicts_another_is_refused():
 def test_an_override_that_is_no_yaml_is_named():
     with pytest.raises(ConfigError, match=r"--set 'tracker\.max_gap=\[1' holds no YAML value; quote what is text"):
         parse_overrides(["tracker.max_gap=[1"])
+
+
+def test_a_config_of_something_else_is_told_in_few_words():
+    with pytest.raises(ConfigError, match=r"is this the config of something else\?$") as told:
+        TrackConfig.of(TrainConfig().to_dict())
+    assert len(str(told.value)) < 500

@@ -3,6 +3,7 @@
 The text under each field is its help, on the command line and in the docs.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,6 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from kintrack.errors import ConfigError, InputError, nearest_name
+
+_TOLD = 3  # mistakes that one message names
 
 
 class Config(BaseModel):
@@ -55,8 +58,15 @@ def _sentences(config: type[BaseModel], error: pydantic.ValidationError) -> str:
         elif found["type"] == "value_error":  # our own words, of several options together
             lines.append(f"{dotted}: {found['ctx']['error']}" if dotted else str(found["ctx"]["error"]))
         else:
-            lines.append(f"option {dotted!r} is {found.get('input')!r}: {found['msg'][0].lower()}{found['msg'][1:]}")
-    return "; ".join(lines)
+            lines.append(
+                f"option {dotted!r} is {reprlib.repr(found.get('input'))}: {found['msg'][0].lower()}{found['msg'][1:]}"
+            )
+    more = (
+        [f"and {len(lines) - _TOLD} more like these: is this the config of something else?"]
+        if len(lines) > _TOLD
+        else []
+    )
+    return "; ".join(lines[:_TOLD] + more)
 
 
 def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:

@@ -106,14 +106,15 @@ def model_names() -> list[str]:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file of a model: a path that exists, else the name of one inside the package. Nothing is ever downloaded.
+    """The file of a model: a path, the folder of a training, or the name of one inside the package. Never downloaded.
 
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: it is none of them.
     """
     path = Path(name_or_path)
-    if path.is_file():
-        return path
+    for file in (path, path / "model.safetensors"):
+        if file.is_file():
+            return file
     if str(name_or_path) in model_names():
         return WEIGHTS / f"{name_or_path}.safetensors"
     names = model_names()
