@@ -143,7 +143,7 @@ def choose_video(tables: SlpTables, video: int | None) -> int:
         listed = ", ".join(f"{i}: {v['filename']}" for i, v in enumerate(tables.videos[:8]))
         raise InputError(
             f"{tables.path} holds {n} videos ({listed}); tracks belong to one: choose it with --index 0..{n - 1} "
-            "(video= in Python)"
+            "(video= in Python), or where a command has none, first make a table of one with kintrack convert --index"
         )
     if video is not None and not 0 <= video < max(n, 1):
         raise InputError(f"video {video} was asked for, but {tables.path} holds {n} (0..{n - 1}); choose one of them")
