@@ -126,7 +126,12 @@ def track(
         _option("The pixels; found by name if not given. Models of geometry need none.", "--video", "-v"),
     ] = None,
     model: Annotated[
-        str | None, _option("A model that `kintrack info` lists (default: general), or a checkpoint.", "--model", "-m")
+        str | None,
+        _option(
+            "A model that `kintrack info` lists (default: general), a checkpoint, or a training's folder.",
+            "--model",
+            "-m",
+        ),
     ] = None,
     max_tracks: Annotated[
         int | None,
