@@ -197,3 +197,13 @@ def test_a_folder_without_images_is_no_video_even_if_it_has_the_name(tmp_path: P
     assert io.find_video(tmp_path / "a.csv") is None
     Image.new("L", (4, 4)).save(tmp_path / "a" / "0.png")
     assert io.find_video(tmp_path / "a.csv") == tmp_path / "a"
+
+
+def test_the_format_that_is_named_for_what_is_lost_holds_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    edges = Skeleton(("head", "tail"), edges=((0, 1),))
+    points = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    found = Detections.of([0], [[1.0, 2.0, 3.0, 4.0]], keypoints=points, skeleton=edges)
+    io.save(Tracks(found, np.array([0])), tmp_path / "a.txt")
+    assert "cannot hold keypoints, skeleton edges; save as slp as well" in caplog.text
+    io.save(Tracks(found.with_columns(extra={"mood": np.array([1])}), np.array([0])), tmp_path / "b.txt")
+    assert "cannot hold extra.mood, keypoints, skeleton edges; save as slp and csv as well" in caplog.text

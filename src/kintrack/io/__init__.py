@@ -262,5 +262,12 @@ def _say_what_is_lost(tracks: Tracks, path: Path, known: Format) -> None:
     extras = {name for name in there if name.startswith("extra.")} if "extra" in known.carries else set()
     lost = sorted(there - known.carries - extras)
     if lost:
-        other = "slp" if known.name == "csv" else "csv"
-        _log.warning("%s: %s cannot hold %s; save as %s as well to keep it", path, known.about, ", ".join(lost), other)
+        what, other = ", ".join(lost), _keeper(lost)
+        _log.warning("%s: %s cannot hold %s; save as %s as well to keep it", path, known.about, what, other)
+
+
+def _keeper(lost: Sequence[str]) -> str:
+    """The ending of a format that holds these columns, a table if it does, or of the two that do so together."""
+    columns = {"extra" if name.startswith("extra.") else name for name in lost}
+    files = (known for known in reversed(FORMATS.values()) if known.suffixes)
+    return next((known.suffixes[0][1:] for known in files if columns <= known.carries), "slp and csv")
