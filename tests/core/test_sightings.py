@@ -72,12 +72,6 @@ def test_keypoints_without_a_box_are_nobodys_neighbour():
     assert 1 not in neighbours(seen.frame, seen.centre, 2)
 
 
-def test_a_memory_without_some_tracks_holds_all_of_the_others():
-    memory = remembered([(0, 0), (50, 0)], [(0, 0), (50, 0)])
-    assert memory.without(np.array([0])).track.tolist() == [1, 1]
-    assert memory.without(np.array([-1, 7])) is memory
-
-
 def test_neighbours_are_the_nearest_of_the_same_frame():
     centre = np.array([[0, 0], [1, 0], [5, 0], [0.5, 0]], float)
     frame = np.array([0, 0, 0, 1])

@@ -232,14 +232,8 @@ class Memory:
         gone = frame - seen.frame[last] > patience
         if not gone.any():
             return self
-        return self.without(self.track[last][gone])
-
-    def without(self, tracks: Ints) -> "Memory":
-        """The memory of all tracks but these."""
-        kept = ~np.isin(self.track, tracks)
-        if kept.all():
-            return self
-        return Memory(self.sightings.take(kept), self.track[kept], self.rank[kept])
+        rows = np.isin(self.track, self.track[last][~gone])
+        return Memory(seen.take(rows), self.track[rows], self.rank[rows])
 
     @classmethod
     def like(cls, sightings: Sightings) -> Self:

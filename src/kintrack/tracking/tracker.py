@@ -104,10 +104,7 @@ class Tracker:
         memory = Memory.like(query) if self._memory is None else self._memory
         memory = self._still_looked_for(memory, int(query.frame[0]))
         track, confidence = self._link(score, query, memory)
-        linked = track.copy()
         self._start(query, memory, track)
-        # A lost id that was bound for want of another has jumped: where it was before says nothing of where it goes.
-        memory = memory.without(track[linked < 0])
         self._memory = memory.remember(query, track, c.memory)
         return track, confidence
 
@@ -155,13 +152,19 @@ class Tracker:
         return np.arange(first, first + n)
 
     def _bind_lost(self, query: Sightings, memory: Memory, track: Ints, alone: Ints) -> Ints:
-        """Gives the nearest lost ids to detections when there are no new ones to give; returns those still alone."""
+        """Gives the nearest lost ids to detections when there are no new ones to give; returns those still alone.
+
+        An id reaches `gate` sizes for each frame that it is lost: whoever it is may be anywhere in the end, but a false
+        detection on the other side does not take the id of one who was missed for a moment.
+        """
         last = memory.sightings.take(memory.last)
         ids = memory.track[memory.last]
         lost = np.flatnonzero(~np.isin(ids, track))
         if not len(lost) or self.config.returning == "new":
             return alone
         far = gated_distance(query.take(alone), last.take(lost), self.config.gate_gap)
-        rows, columns = assign(1.0 / (1.0 + far))
+        gap = (query.frame[0] - last.frame[lost]).astype(np.float64)
+        reach = self.config.gate * gap / np.sqrt(np.minimum(gap, self.config.gate_gap))  # in the unit of `far`
+        rows, columns = assign(np.where(far <= reach, 1.0 / (1.0 + far), 0.0))
         track[alone[rows]] = ids[lost[columns]]
         return np.delete(alone, rows)
