@@ -127,11 +127,7 @@ def track(
     ] = None,
     model: Annotated[
         str | None,
-        _option(
-            "A model that `kintrack info` lists (default: general), a checkpoint, or a training's folder.",
-            "--model",
-            "-m",
-        ),
+        _option("A model in `kintrack info` (default: general), a checkpoint, or its folder.", "--model", "-m"),
     ] = None,
     max_tracks: Annotated[
         int | None,
