@@ -248,6 +248,13 @@ def test_the_mean_of_the_weights_is_what_is_kept(clips, config, tmp_path):
     assert same(dict(bare.model.state_dict()), steps[-1])
 
 
+def test_validation_changes_nothing_of_what_is_learned(clips, config, tmp_path):
+    """The mean of the weights takes their place in it, and they are put back."""
+    fit(clips[:4], clips[4:], tmp_path / "with", config)
+    fit(clips[:4], None, tmp_path / "without", config)
+    assert same(weights(tmp_path / "with" / "last.ckpt"), weights(tmp_path / "without" / "last.ckpt"))
+
+
 def test_the_table_of_rates_follows_the_schedule(clips, config, tmp_path):
     rates = {}
     for schedule in ("cosine", "plateau", "constant"):
@@ -259,6 +266,14 @@ def test_the_table_of_rates_follows_the_schedule(clips, config, tmp_path):
         0.5 * 0.5 * (1 + math.cos(math.pi / 2)), abs=0.01
     )
     assert rates["plateau"][0] == 0.25  # in the middle of the warm-up
+
+
+def test_on_a_plateau_the_rate_is_halved_after_as_many_epochs_as_patience_says(clips, config, tmp_path):
+    """With a learning rate that changes next to nothing, no epoch after the first is better."""
+    stuck = {"schedule": "plateau", "patience": 2, "warmup": 0, "optimizer": {"name": "SGD", "lr": 1e-7}}
+    fit(clips[:1], clips[1:2], tmp_path, change(config, max_epochs=5, metrics=[], **stuck))
+    rates = [float(row["learning_rate"]) for row in table(tmp_path)]
+    assert rates == [1e-7] * 3 + [5e-8] * 2
 
 
 def test_the_order_of_clips_changes_from_epoch_to_epoch(clips, config, tmp_path):
