@@ -187,6 +187,15 @@ class TrackerConfig(Config):
     size: float | None = Field(None, gt=0)
     """Size in pixels of an individual given as a point; estimated from the neighbours' distance where not given."""
 
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.max_tracks is not None and self.returning == "new":
+            raise ValueError(
+                f"max_tracks {self.max_tracks} says that there are never more individuals, and returning 'new' that who "
+                "returns is another one; give one of them"
+            )
+        return self
+
 
 class DataConfig(Config):
     """How training clips are taken from annotated videos."""

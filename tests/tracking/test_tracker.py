@@ -222,6 +222,13 @@ def test_the_same_detections_give_the_same_tracks_and_are_not_changed():
     assert all(np.array_equal(before[name], column) for name, column in detections.columns().items())
 
 
+def test_a_known_number_of_animals_cannot_return_as_others():
+    with pytest.raises(
+        ConfigError, match="max_tracks 3 says that there are never more individuals, and returning 'new'"
+    ):
+        Tracker({"max_tracks": 3, "returning": "new"})
+
+
 def test_an_unknown_option_is_refused_with_a_guess():
     with pytest.raises(ConfigError, match="unknown option 'max_trakcs': did you mean 'max_tracks'"):
         Tracker({"max_trakcs": 3})

@@ -111,7 +111,7 @@ class Tracker:
     def _still_looked_for(self, memory: Memory, frame: int) -> Memory:
         """The memory without the tracks that are given up. Those of a known number of individuals never are."""
         c = self.config
-        if c.max_tracks is not None and c.returning == "reidentify":
+        if c.max_tracks is not None:
             return memory
         max_gap = min(c.max_gap, c.max_lost) if c.returning == "new" else c.max_gap
         return memory.live(frame, max_gap, c.gap_per_sighting)
@@ -160,7 +160,7 @@ class Tracker:
         last = memory.sightings.take(memory.last)
         ids = memory.track[memory.last]
         lost = np.flatnonzero(~np.isin(ids, track))
-        if not len(lost) or self.config.returning == "new":
+        if not len(lost):
             return alone
         far = gated_distance(query.take(alone), last.take(lost), self.config.gate_gap)
         gap = (query.frame[0] - last.frame[lost]).astype(np.float64)
