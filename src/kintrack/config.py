@@ -191,8 +191,8 @@ class TrackerConfig(Config):
     def _check(self) -> Self:
         if self.max_tracks is not None and self.returning == "new":
             raise ValueError(
-                f"max_tracks {self.max_tracks} says that there are never more individuals, and returning 'new' that who "
-                "returns is another one; give one of them"
+                f"max_tracks {self.max_tracks} says that there are never more individuals, and returning 'new' that "
+                "who returns is another one; give one of them"
             )
         return self
 
