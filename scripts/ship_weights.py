@@ -6,7 +6,7 @@ python scripts/ship_weights.py runs/general general
 import argparse
 from pathlib import Path
 
-from kintrack.config import TrainConfig, merge, read_yaml
+from kintrack.config import TrainConfig, read_yaml
 from kintrack.follow import WEIGHTS
 from kintrack.models.checkpoint import load_model, save_model
 
@@ -23,11 +23,8 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.run / "model.safetensors")
     recipe = TrainConfig.of(read_yaml(WEIGHTS / f"{options.name}.yaml"))
-    card = merge(
-        model.card,
-        {"about": ABOUT[options.name], "licence": LICENCE, "card": f"{options.name}.md"},
-        {"tracker": recipe.tracker.to_dict()},
-    )
+    card = {**model.card, "about": ABOUT[options.name], "licence": LICENCE, "card": f"{options.name}.md"}
+    card["tracker"] = recipe.tracker.of_any_video()
     path = save_model(model, WEIGHTS / f"{options.name}.safetensors", card=card)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters()):,} parameters")
 

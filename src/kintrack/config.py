@@ -196,6 +196,10 @@ class TrackerConfig(Config):
             )
         return self
 
+    def of_any_video(self) -> dict[str, Any]:
+        """What goes with a model's weights: all but what is said of the one video that they were trained on."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("max_tracks", "min_score", "size")}
+
 
 class DataConfig(Config):
     """How training clips are taken from annotated videos."""

@@ -72,6 +72,15 @@ class Interrupted(list):
         return super().__getitem__(index)
 
 
+def test_what_is_said_of_one_video_does_not_go_with_the_weights(clips, config, tmp_path):
+    told = change(config, tracker={"max_tracks": 2, "min_score": 0.1, "size": 9.0, "memory": 2}, max_epochs=1)
+    fit(clips[:2], None, tmp_path / "run", told)
+    for name in ("model.safetensors", "best.ckpt"):
+        tracker = load_model(tmp_path / "run" / name).card["tracker"]
+        assert tracker["memory"] == 2
+        assert tracker.keys().isdisjoint({"max_tracks", "min_score", "size"})
+
+
 def test_the_folder_holds_model_checkpoints_config_and_table(clips, config, tmp_path):
     found = fit(clips[:4], clips[4:], tmp_path / "run", config, card={"data": "worlds"})
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
@@ -84,7 +93,7 @@ def test_the_folder_holds_model_checkpoints_config_and_table(clips, config, tmp_
     assert found.score == pytest.approx(float(best["val_loss"]), rel=1e-4)
     assert TrainConfig.of(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())) == config
     card = read_card(found.path)
-    assert (card["data"], card["epoch"], card["tracker"]) == ("worlds", found.epoch, config.tracker.to_dict())
+    assert (card["data"], card["epoch"], card["tracker"]) == ("worlds", found.epoch, config.tracker.of_any_video())
     for path in (found.path, tmp_path / "run" / "best.ckpt"):
         assert same(dict(load_model(path).state_dict()), dict(found.model.state_dict()))
 

@@ -343,7 +343,7 @@ def _export(
     kept = (state for key, state in saved["callbacks"].items() if key.startswith("ModelCheckpoint") and monitor in key)
     score, epoch = float(next(kept)["current_score"]), int(saved["epoch"])
     made = {"kintrack": __version__, "epoch": epoch, "steps": saved["global_step"], monitor: score}
-    made |= {"tracker": config.tracker.to_dict(), "seed": config.seed}
+    made |= {"tracker": config.tracker.of_any_video(), "seed": config.seed}
     if write:
         save_model(best, out / MODEL, card=made | dict(card))
     return best, score, epoch

@@ -189,7 +189,7 @@ class GTRRunner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Marks the checkpoint as ours, with the config that `kintrack.models.checkpoint.load_model` needs."""
-        parts = {"model": self.model.config.to_dict(), "tracker": self.tracker.config.to_dict()}
+        parts = {"model": self.model.config.to_dict(), "tracker": self.tracker.config.of_any_video()}
         checkpoint.setdefault(ENTRY, {}).update(layout=LAYOUT, **parts)
 
     def transfer_batch_to_device(self, batch: ClipList, device: torch.device, dataloader_idx: int) -> ClipList:
