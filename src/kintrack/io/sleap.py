@@ -7,8 +7,7 @@
   `read`; `write` with `source` keeps it, on the track of its correction.
 * An id is a track's position in the file; its name is in `Tracks.names`.
 
-h5py reads the tables in a fifth of the time and half of the memory that sleap-io's own
-lazy loader takes; the tests hold both against each other.
+h5py reads the tables as they are stored, in arrays; the tests hold what comes out against what sleap-io reads.
 """
 
 import json

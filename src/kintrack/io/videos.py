@@ -1,7 +1,7 @@
 """Videos: movies by PyAV with exact frames, TIFF stacks, folders of images; and writing H.264.
 
 Channels are as stored: a movie in colour (grey ones mostly are, too) gives 3, one in grey gives 1. With ``grey`` every
-movie gives 1, its brightness, which is several times faster than colour.
+movie gives 1, its brightness, which is faster than colour.
 """
 
 from collections.abc import Iterable

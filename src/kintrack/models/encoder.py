@@ -10,7 +10,8 @@ from kintrack.config import EncoderConfig
 
 
 class ConvEncoder(nn.Module):
-    """Four stages of strided convolutions, the mean over the image, a linear layer; about 25 MFLOP for 64 pixels.
+    """Four stages of strided convolutions, the mean over the image, a linear layer: 3.7 million multiplications for
+    a grey crop of 64 pixels with the default widths.
 
     Group norm keeps a crop's feature free of the other crops of its batch.
     """

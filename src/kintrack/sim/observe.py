@@ -16,6 +16,7 @@ from pydantic import Field
 from kintrack.config import Config
 from kintrack.core import boxes
 from kintrack.core.detections import Detections
+from kintrack.core.sightings import point_size
 from kintrack.core.tracks import Tracks
 from kintrack.sim.motion import generator
 
@@ -159,25 +160,8 @@ def _sizes(detections: Detections, noise: NoiseConfig) -> Floats:
     size = boxes.size(detections.box)
     points = ~(size > 0)
     if points.any():
-        size[points] = noise.point_size or _point_size(detections)
+        size[points] = noise.point_size or point_size(detections)
     return size
-
-
-def _point_size(detections: Detections) -> float:
-    """A quarter of the median distance to the nearest neighbour in the frame; 1 pixel where nobody has one."""
-    nearest = []
-    starts = np.flatnonzero(np.r_[True, np.diff(detections.frame) != 0])
-    bounds = np.r_[starts, len(detections)]
-    chosen = np.unique(np.linspace(0, len(starts) - 1, 20).astype(int))  # frames enough for a median
-    for i in chosen.tolist():
-        centre = detections.centre[bounds[i] : bounds[i + 1]]
-        gap = np.linalg.norm(centre[:, None] - centre[None], axis=-1)
-        np.fill_diagonal(gap, np.nan)
-        if len(centre) > 1:
-            nearest.append(np.nanmin(np.where(np.isnan(gap), np.inf, gap), axis=1))
-    found = np.concatenate(nearest) if nearest else np.zeros(0)
-    found = found[np.isfinite(found) & (found > 0)]
-    return float(np.median(found)) / 4 if len(found) else 1.0
 
 
 def _jittered(rows: Detections, size: Floats, noise: NoiseConfig, rng: Generator) -> Detections:

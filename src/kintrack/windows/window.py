@@ -183,11 +183,10 @@ def _same(identity: Ints, query: Ints, memory: Memory, pairs: Ints) -> Bools:
     Where an individual's track was broken, only the newest piece is its own; linking to an older one would be wrong.
     """
     who = identity[memory.sightings.row]  # (R,)
-    newest: dict[int, int] = {}
-    for row in np.argsort(memory.sightings.frame, kind="stable"):
-        newest[int(who[row])] = int(memory.track[row])
-    owner = np.array([newest[int(i)] for i in who], np.int64)
-    own = memory.track == owner
+    latest_first = np.argsort(memory.sightings.frame, kind="stable")[::-1]
+    ids, place = np.unique(who[latest_first], return_index=True)
+    newest = memory.track[latest_first[place]]  # of each of the ids
+    own = memory.track == newest[np.searchsorted(ids, who)]
     q, r = identity[query[pairs[:, 0]]], pairs[:, 1]
     return np.asarray((q >= 0) & (q == who[r]) & own[r])
 
