@@ -167,7 +167,7 @@ class TrackerConfig(Config):
     gap_per_sighting: float = Field(4.0, gt=0)
     """A track seen n times is looked for at most n times this long: short ones, often false, are soon forgotten."""
     memory: int = Field(3, ge=1)
-    """Last sightings of each track that a new detection is compared with. Keep the number that a model was trained with."""
+    """Last sightings of each track that a detection is compared with; a model knows the number it was trained with."""
     candidates: int = Field(8, ge=1)
     """Nearest tracks that a detection is compared with."""
     gate: float = Field(6.0, gt=0)

@@ -1,1 +1,1 @@
-"""What things are: detections, tracks, clips, pixels. numpy alone: no torch, no files."""
+"""What things are: detections, tracks, clips, pixels. numpy and scipy: no torch, no files."""

@@ -1,4 +1,4 @@
-"""From scores to identities. numpy alone: what scores is handed in, so ground truth cannot reach it."""
+"""From scores to identities. numpy and scipy: what scores is handed in, so ground truth cannot reach it."""
 
 from kintrack.tracking.tracker import Score, Tracker
 
