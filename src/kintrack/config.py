@@ -80,16 +80,24 @@ def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     return list(config.model_fields)
 
 
-# What the model may know of one detection, of a detection and its neighbour in the same frame, and of a pair of a
-# query and a reference. `kintrack.windows.features` measures them; a model is built for a choice of them.
+# What the model may know of one detection, of a detection and its neighbour in the same frame, of a detection and an
+# earlier sighting of its track, and of a pair of a query and a reference. `kintrack.windows.features` measures them; a
+# model is built for a choice of them.
 NODE_FEATURES = ("aspect", "score", "has_score", "fill", "has_pose", "crowding")
 NEIGHBOUR_FEATURES = ("distance", "overlap", "size_ratio")
+HISTORY_FEATURES = ("gap", "distance", "distance_per_gap", "along", "across", "overlap", "size_ratio", "aspect_change")
 PAIR_FEATURES = (
-    "gap", "sightings", "speed",
-    "distance", "distance_per_gap", "residual", "residual_per_gap", "residual_slow", "along", "across",
-    "overlap", "overlap_moved", "size_change", "aspect_change", "area_change",
-    "margin_query", "margin_reference", "crowding_query", "crowding_reference",
-    "pose_distance", "pose_similarity", "has_pose",
+    # lengths and counts, compressed as log(1 + x)
+    "gap", "sightings", "speed", "speed_smooth", "scatter", "crowding_query", "crowding_reference",
+    "distance", "distance_per_gap",
+    "residual_fast", "residual_slow", "residual_smooth", "residual_steady",
+    "residual_per_gap", "residual_per_scatter", "across",
+    # ratios, shares and differences, as they are
+    "along", "overlap", "overlap_moved", "overlap_smooth",
+    "size_change", "shape_change", "shape_change_least", "aspect_change", "area_change",
+    "margin_distance_query", "margin_distance_reference", "margin_query", "margin_reference",
+    "margin_smooth_query", "margin_smooth_reference", "margin_fresh",
+    "pose_distance", "pose_similarity", "pose_turn", "pose_change", "has_pose",
     "appearance", "has_appearance",
 )  # fmt: skip
 
@@ -122,6 +130,8 @@ class ModelConfig(Config):
     """Attention heads."""
     encoder_layers: int = Field(1, ge=0)
     """Layers in which a detection looks at its neighbours in the same frame."""
+    history_layers: int = Field(1, ge=0)
+    """Layers in which the last sighting of a track looks back at the earlier ones that are remembered."""
     decoder_layers: int = Field(2, ge=1)
     """Layers in which queries and references look at each other; each gives an association matrix."""
     feedforward: int = Field(2, ge=1)
@@ -166,8 +176,10 @@ class TrackerConfig(Config):
     """Frames after which an individual that is not seen is no longer looked for."""
     gap_per_sighting: float = Field(4.0, gt=0)
     """A track seen n times is looked for at most n times this long: short ones, often false, are soon forgotten."""
-    memory: int = Field(3, ge=1)
-    """Last sightings of each track that a detection is compared with; a model knows the number it was trained with."""
+    memory: int = Field(8, ge=1)
+    """Last sightings of each track that are remembered; a model knows the number it was trained with."""
+    compare: Literal["track", "sightings"] = "track"
+    """What a detection is compared with: a `track` as a whole, or each of its remembered `sightings` (as in GTR)."""
     candidates: int = Field(8, ge=1)
     """Nearest tracks that a detection is compared with."""
     gate: float = Field(6.0, gt=0)
@@ -177,7 +189,7 @@ class TrackerConfig(Config):
     threshold: float = Field(0.5, gt=0, lt=1)
     """Probability below which a detection is not linked to a track."""
     combine: Literal["mean", "sum"] = "mean"
-    """How the scores of a track's remembered sightings become one: `mean`, or `sum` as in GTR (Zhou et al. 2022)."""
+    """How, with `compare: sightings`, their scores become one: `mean`, or `sum` as in GTR (Zhou et al. 2022)."""
     returning: Literal["reidentify", "new"] = "reidentify"
     """An individual that was out of sight for longer than `max_lost` frames: gets its id back, or a new one."""
     max_lost: int = Field(1, ge=1)
@@ -206,8 +218,12 @@ class DataConfig(Config):
 
     clips: int = Field(2000, ge=1)
     """Clips in an epoch."""
-    frames: int = Field(20, ge=2)
-    """Frames of a clip."""
+    frames: int = Field(60, ge=2)
+    """Most frames of a clip."""
+    max_rows: int = Field(500, ge=1)
+    """About as many detections has a clip at most: of a crowd it is short, though never below 12 frames."""
+    easy: int = Field(4, ge=1)
+    """Of the frames in which whoever is nearest is the one, only every so many are asked: there is little to learn."""
     max_stride: int = Field(5, ge=1)
     """Clips are taken at every, every second, … frame, up to this one, by chance."""
     max_objects: int = Field(40, ge=1)
@@ -220,6 +236,10 @@ class DataConfig(Config):
     """Share of clips from which each group of features (scores, mask areas, keypoints) is taken away."""
     swap: float = Field(0.05, ge=0, le=1)
     """Chance that two individuals were exchanged in the remembered tracks, for each frame."""
+    own: float = Field(0.5, ge=0, le=1)
+    """Share of clips remembered by the tracks that the model itself finds for them, from `own_after` on."""
+    own_after: float = Field(0.6, ge=0)
+    """Share of the epochs after which the model learns from its own mistakes; 1: never."""
     fragment: float = Field(0.01, ge=0, le=1)
     """Chance that a remembered track was broken, for each individual and frame."""
 

@@ -17,7 +17,12 @@ from scipy.spatial.distance import cdist
 from kintrack.core import boxes
 from kintrack.core.detections import Detections, Floats, Ints
 
-FAST, SLOW = 0.7, 0.3  # share of the newest step in the two running means of a track's velocity
+# Four ways to follow a track, from one that trusts the newest sighting to one that trusts the past: alpha-beta filters,
+# (share of a surprise that corrects the position, share that corrects the velocity).
+FILTERS = ((1.0, 0.7), (1.0, 0.3), (0.5, 0.15), (0.25, 0.04))
+FAST, SLOW, SMOOTH, STEADY = range(len(FILTERS))
+SHAPE = 0.25  # share of the newest sighting in the running mean of a track's sides
+SCATTER = 0.15  # share of the newest surprise in the running mean of their squares
 DAMPING = 0.85  # what is left of a velocity after each frame in which nothing was seen
 FAR = 20.0  # neighbours farther than this many sizes count as this far
 
@@ -35,8 +40,12 @@ class Sightings:
         crowding: (N,) distance to the nearest other detection of the frame, in sizes, at most `FAR`.
         score: (N,) the detector's confidence; nan where unknown.
         area: (N,) pixels of the mask; nan where unknown.
-        velocity: (N, 2, ndim) pixels per frame of the row's track up to this row, as a fast and a slow running mean;
-            nan where the track is not known or has one sighting.
+        level: (N, F, ndim) where each of the `FILTERS` puts the row's track at this row; the centre where the track is
+            not known.
+        velocity: (N, F, ndim) pixels per frame, by each filter; 0 where the track is not known or has one sighting.
+        shape: (N, ndim) running mean of the logarithm of the track's sides; 0 of a side without length.
+        scatter: (N,) running mean of the squared surprises of the `SMOOTH` filter, in square pixels per frame: how far
+            off its track a detector's eye and an individual's whim throw a sighting; 0 before the third sighting.
         count: (N,) sightings of the row's track up to and with this row; 0 where the track is not known.
         keypoints: (N, K, ndim) or None.
         token: (N, D) float32, what the model's encoder made of the row, or None.
@@ -51,7 +60,10 @@ class Sightings:
     crowding: Floats
     score: Floats
     area: Floats
+    level: Floats
     velocity: Floats
+    shape: Floats
+    scatter: Floats
     count: Ints
     keypoints: Floats | None = None
     token: NDArray[np.float32] | None = None
@@ -86,7 +98,10 @@ class Sightings:
             crowding=_crowding(detections.frame, centre, side),
             score=unknown if detections.score is None else detections.score,
             area=unknown if detections.area is None else detections.area,
-            velocity=np.full((n, 2, detections.ndim), np.nan),
+            level=np.repeat(centre[:, None], len(FILTERS), axis=1),
+            velocity=np.zeros((n, len(FILTERS), detections.ndim)),
+            shape=_log_sides(detections.box),
+            scatter=np.zeros(n),
             count=np.zeros(n, np.int64),
             keypoints=detections.keypoints,
         )
@@ -162,7 +177,7 @@ def _crowding(frame: NDArray[Any], centre: Floats, size: Floats) -> Floats:
 
 
 def travel(velocity: Floats, gap: NDArray[Any]) -> Floats:
-    """How far each row's track is expected to go in `gap` frames: its velocity, damped frame by frame; 0 if unknown.
+    """How far each row's track is expected to go in `gap` frames: its velocity, damped frame by frame.
 
         velocity * (1 + d + d² + ... + d^(gap - 1)),  d = DAMPING
 
@@ -171,7 +186,7 @@ def travel(velocity: Floats, gap: NDArray[Any]) -> Floats:
         gap: (N,) frames, at least 0.
     """
     reach = (1.0 - DAMPING ** np.asarray(gap, np.float64)) / (1.0 - DAMPING)
-    return np.nan_to_num(velocity) * reach.reshape(-1, *[1] * (velocity.ndim - 1))
+    return np.asarray(velocity * reach.reshape(-1, *[1] * (velocity.ndim - 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +210,14 @@ class Memory:
     def last(self) -> Ints:
         """(M,) the rows that are the last sighting of their track."""
         return np.flatnonzero(self.rank == 0)
+
+    def history(self, frame: int | None = None) -> Ints:
+        """(H, 2) pairs of rows (last sighting, earlier one of the same track); of the tracks last seen in a frame, if
+        one is given."""
+        last = self.last if frame is None else np.flatnonzero((self.rank == 0) & (self.sightings.frame == frame))
+        past = np.flatnonzero(self.rank > 0)
+        owner = np.r_[last, -1][_lookup(self.track[last], self.track[past])]
+        return np.asarray(np.stack([owner, past], axis=1)[owner >= 0])
 
     def remember(self, seen: Sightings, track: Ints, depth: int) -> "Memory":
         """The memory after each of the sightings (all of one frame) was given to a track.
@@ -253,29 +276,59 @@ def _lookup(known: Ints, wanted: Ints) -> Ints:
 
 
 def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
-    """The sightings with the motion of their tracks, whose last sightings are the memory's rows `before` (-1: none)."""
+    """The sightings with the motion of their tracks, whose last sightings are the memory's rows `before` (-1: none).
+
+    Alpha-beta filters. With the surprise e = z - (x + travel(v, gap)) of a sighting z after `gap` frames,
+
+        x <- x + travel(v, gap) + a e,    v <- v + b e / gap,    a = 1 - (1 - alpha)^gap,    b = 1 - (1 - beta)^gap
+
+    where alpha and beta are at least those by which n sightings are fitted with a straight line,
+    2 (2n - 1) / (n (n + 1)) and 6 / (n (n + 1)) (Bar-Shalom, Li and Kirubarajan 2001, on growing-memory filters): a
+    young track takes what it gets, an old one has seen it all.
+    """
+    count = np.ones(len(seen), np.int64)
     follows = np.flatnonzero(before >= 0)
+    if not len(follows):
+        return seen.with_columns(count=count)
     row = before[follows]
     gap = (seen.frame[follows] - memory.frame[row]).astype(np.float64)
-    step = (seen.centre[follows] - memory.centre[row]) / gap[:, None]
-    weight = np.array([FAST, SLOW])[:, None]
-    old = memory.velocity[row]
-    mixed = weight * step[:, None] + (1 - weight) * old
-    velocity = seen.velocity.copy()
-    velocity[follows] = np.where(np.isnan(old), step[:, None], mixed)
-    count = np.ones(len(seen), np.int64)
-    count[follows] += memory.count[row]
-    return seen.with_columns(velocity=velocity, count=count)
+    n = memory.count[row] + 1.0
+    alpha, beta = np.array(FILTERS).T  # (F,) each
+    room = n * (n + 1.0)
+    a = 1.0 - (1.0 - np.maximum(alpha, ((4.0 * n - 2.0) / room)[:, None]).clip(max=1.0)) ** gap[:, None]
+    b = 1.0 - (1.0 - np.maximum(beta, (6.0 / room)[:, None]).clip(max=1.0)) ** gap[:, None]
+    expected = memory.level[row] + travel(memory.velocity[row], gap)
+    surprise = seen.centre[follows][:, None] - expected  # (n, F, ndim)
+    level, velocity, shape = seen.level.copy(), seen.velocity.copy(), seen.shape.copy()
+    level[follows] = expected + a[..., None] * surprise
+    velocity[follows] = memory.velocity[row] + (b / gap[:, None])[..., None] * surprise
+    shape[follows] = memory.shape[row] + np.maximum(SHAPE, 1.0 / n)[:, None] * (seen.shape[follows] - memory.shape[row])
+    # The first step of a track is a surprise to a filter that knows no velocity: it says nothing.
+    square = (surprise[:, SMOOTH] ** 2).sum(axis=1) / gap
+    share = np.where(n > 2, np.maximum(SCATTER, 1.0 / np.maximum(n - 2.0, 1.0)), 0.0)
+    scatter = seen.scatter.copy()
+    scatter[follows] = memory.scatter[row] + share * (square - memory.scatter[row])
+    count[follows] = memory.count[row] + 1
+    return seen.with_columns(level=level, velocity=velocity, shape=shape, scatter=scatter, count=count)
 
 
-def candidates(query: Sightings, memory: Memory, nearest: int, gate: float, gate_gap: int) -> Ints:
+def _log_sides(box: Floats) -> Floats:
+    """(N, ndim) the logarithm of each side; 0 of a point's."""
+    sides = boxes.sides(box)
+    return np.log(np.where(sides > 0, sides, 1.0))
+
+
+def candidates(
+    query: Sightings, memory: Memory, nearest: int, gate: float, gate_gap: int, every_sighting: bool = False
+) -> Ints:
     """(E, 2) pairs (query row, memory row) that are worth a score, in the order of the queries.
 
     For each query the `nearest` tracks by distance to where the track is expected, in sizes, over the square root of
-    the gap; none beyond `gate`. All remembered sightings of a chosen track are its references.
+    the gap; none beyond `gate`.
 
     Args:
         gate_gap: gap in frames beyond which the gate does not widen any more.
+        every_sighting: all remembered sightings of a chosen track are references, not its last one alone.
     """
     last = memory.last
     if not len(query) or not len(last):
@@ -287,8 +340,10 @@ def candidates(query: Sightings, memory: Memory, nearest: int, gate: float, gate
         near = np.zeros_like(allowed)
         np.put_along_axis(near, order, True, axis=1)
         allowed &= near
-    if len(last) == len(memory):  # one sighting a track: the memory's rows are the tracks
-        return np.argwhere(allowed)
+    if not every_sighting:
+        pairs = np.argwhere(allowed)
+        pairs[:, 1] = last[pairs[:, 1]]
+        return pairs
     column = _lookup(memory.track[last], memory.track)  # (R,) where each row's track stands among the last ones
     return np.argwhere(allowed[:, column])
 
@@ -300,7 +355,7 @@ def gated_distance(query: Sightings, last: Sightings, gate_gap: int) -> Floats:
     """
     # All queries are of one frame here, so each track has one gap and one place where it is expected.
     gap = np.maximum(query.frame[:1] - last.frame, 1).astype(np.float64)  # (M,)
-    expected = last.centre + travel(last.velocity[:, 0], gap)
+    expected = last.level[:, FAST] + travel(last.velocity[:, FAST], gap)
     far: Floats = cdist(query.centre, expected)
     np.minimum(far, cdist(query.centre, last.centre), out=far)  # in place: a crowd's matrices are large
     unit = np.sqrt(query.size[:, None] * last.size[None, :])

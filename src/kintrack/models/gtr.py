@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kintrack.config import NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES, ModelConfig
+from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES, ModelConfig
 from kintrack.errors import ConfigError
 from kintrack.models.encoder import build_encoder
-from kintrack.models.head import PairHead
+from kintrack.models.head import LogitHead
 from kintrack.models.transformer import DecoderLayer, EncoderLayer
 
 
@@ -34,12 +34,21 @@ class Graph(NamedTuple):
     neighbour: Float[Tensor, "e g"]  # what is measured of the two
 
 
+class History(NamedTuple):
+    """The edges from the last sighting of a track to the earlier ones that are remembered."""
+
+    edges: Int[Tensor, "h 2"]  # (last sighting, one that is remembered from before)
+    past: Float[Tensor, "h g"]  # what is measured of the two
+
+
 @runtime_checkable
 class Inputs(Protocol):
     """What `forward` reads of a window (`kintrack.windows.window.Window` is one)."""
 
     @property
     def graph(self) -> Graph: ...
+    @property
+    def history(self) -> History: ...
     @property
     def crops(self) -> Tensor | None: ...
     @property
@@ -59,7 +68,8 @@ class GlobalTrackingTransformer(nn.Module):
 
         crops -> encode -> appearance ┐
         detections, neighbours ───────┴─> embed -> tokens ┐
-        candidate pairs, measured ────────────────────────┴─> associate -> logits of each decoder layer
+        a track's earlier sightings ──────────────────────┼─> recall -> the track's token ┐
+        candidate pairs, measured ────────────────────────┴───────────────────────────────┴─> associate -> logits
 
     Pure: it changes nothing that it is given, and keeps nothing between calls.
 
@@ -85,6 +95,10 @@ class GlobalTrackingTransformer(nn.Module):
         self.encoder = nn.ModuleList(
             EncoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.encoder_layers)
         )
+        self.past = nn.Linear(len(HISTORY_FEATURES), d) if c.history_layers else None
+        self.history = nn.ModuleList(
+            EncoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.history_layers)
+        )
         self.pair = nn.Sequential(
             nn.Linear(len(c.pair_features), c.feedforward * d), nn.GELU(), nn.Linear(c.feedforward * d, d)
         )
@@ -93,7 +107,9 @@ class GlobalTrackingTransformer(nn.Module):
         self.decoder = nn.ModuleList(
             DecoderLayer(d, c.heads, c.feedforward, c.dropout) for _ in range(c.decoder_layers)
         )
-        self.heads = nn.ModuleList(PairHead(d) for _ in range(c.decoder_layers))
+        self.heads = nn.ModuleList(LogitHead(d) for _ in range(c.decoder_layers))
+        self.births = nn.ModuleList(LogitHead(d) for _ in range(c.decoder_layers))
+        self.misses = nn.ModuleList(LogitHead(d) for _ in range(c.decoder_layers))
         self.register_buffer("_node_columns", _columns(c.node_features, NODE_FEATURES), persistent=False)
         self.register_buffer("_pair_columns", _columns(c.pair_features, PAIR_FEATURES), persistent=False)
 
@@ -117,8 +133,18 @@ class GlobalTrackingTransformer(nn.Module):
             token = token + self.appearance(appearance)
         edge = self.neighbour(graph.neighbour)  # (e, d)
         for layer in self.encoder:
-            token = layer(token, edge, graph.edges)
+            token = layer(token, token, edge, graph.edges)
         return token  # type: ignore[no-any-return]
+
+    def recall(
+        self, last: Float[Tensor, "m d"], remembered: Float[Tensor, "n d"], history: History
+    ) -> Float[Tensor, "m d"]:
+        """The tokens of tracks: that of each one's last sighting, which has looked back at those remembered."""
+        if self.past is not None and len(history.edges):
+            past = self.past(history.past)  # (h, d)
+            for layer in self.history:
+                last = layer(last, remembered, past, history.edges)
+        return last
 
     def associate(
         self,
@@ -126,23 +152,27 @@ class GlobalTrackingTransformer(nn.Module):
         reference: Float[Tensor, "r d"],
         pairs: Int[Tensor, "e 2"],
         pair: Float[Tensor, "e p"],
-    ) -> Float[Tensor, "l e"]:
-        """The logit of each candidate pair after each decoder layer; the last layer's is the answer.
+    ) -> Float[Tensor, "l 2 e"]:
+        """Two logits of each candidate pair after each decoder layer; the last layer's are the answer.
+
+        Both say how much the two are one individual; the first against "the query is someone new" (a birth), the second
+        against "the reference is not in this frame" (a miss). Their mean is what a link gains over leaving both alone.
 
         Args:
             pairs: rows of query and of reference.
             pair: what is measured of each pair, in the order of `PAIR_FEATURES`.
         """
+        q, r = pairs[:, 0], pairs[:, 1]
         token = self.pair(pair[:, self._pair_columns])  # (e, d)
-        token = token + self.from_query(query)[pairs[:, 0]] + self.from_reference(reference)[pairs[:, 1]]
+        token = token + self.from_query(query)[q] + self.from_reference(reference)[r]
         logits = []
-        for layer, head in zip(self.decoder, self.heads, strict=True):
+        for layer, same, birth, miss in zip(self.decoder, self.heads, self.births, self.misses, strict=True):
             query, reference, token = layer(query, reference, token, pairs)
-            logits.append(head(token))
+            logits.append(same(token) - torch.stack([birth(query)[q], miss(reference)[r]]))
         return torch.stack(logits)
 
-    def logits(self, window: Inputs) -> Float[Tensor, "l e"]:
-        """`encode`, `embed` and `associate` in a row: the logits of a window's candidate pairs."""
+    def logits(self, window: Inputs) -> Float[Tensor, "l 2 e"]:
+        """`encode`, `embed`, `recall` and `associate` in a row: the logits of a window's candidate pairs."""
         if window.crops is None:
             token, pair = self.embed(window.graph), window.pair
         else:
@@ -150,7 +180,8 @@ class GlobalTrackingTransformer(nn.Module):
             # What nobody has seen looks like nothing at all: 0 adds nothing to its token.
             appearance = shown.new_zeros(len(window.graph.node), shown.shape[1]).index_copy(0, window.shown, shown)
             token, pair = self.embed(window.graph, appearance), self._with_appearance(window, appearance)
-        return self.associate(token[window.query], token[window.reference], window.pairs, pair)
+        track = self.recall(token, token, window.history)
+        return self.associate(token[window.query], track[window.reference], window.pairs, pair)
 
     def forward(self, window: Inputs) -> list[AssociationMatrix]:
         """One matrix (Q, R) for each decoder layer; the last is the answer."""
@@ -158,7 +189,7 @@ class GlobalTrackingTransformer(nn.Module):
         q, r = window.pairs[:, 0], window.pairs[:, 1]
         return [
             AssociationMatrix(layer.new_full(shape, -torch.inf).index_put((q, r), layer))
-            for layer in self.logits(window)
+            for layer in self.logits(window).mean(dim=1)
         ]
 
     def _with_appearance(self, window: Inputs, appearance: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from kintrack.models.blocks import EdgeAttention, FeedForward
 
 
 class EncoderLayer(nn.Module):
-    """Each detection looks at its neighbours in the same frame."""
+    """Each detection looks at others: at its neighbours in the same frame, or at earlier sightings of its track."""
 
     def __init__(self, dim: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
@@ -23,9 +23,13 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(dim, feedforward * dim, dropout)
 
     def forward(
-        self, token: Float[Tensor, "n d"], edge: Float[Tensor, "e d"], edges: Int[Tensor, "e 2"]
+        self,
+        token: Float[Tensor, "n d"],
+        other: Float[Tensor, "m d"],
+        edge: Float[Tensor, "e d"],
+        edges: Int[Tensor, "e 2"],
     ) -> Float[Tensor, "n d"]:
-        seen = torch.cat([self.norm(token)[edges[:, 1]], edge], dim=1)  # (e, 2d): the neighbour, and where it is
+        seen = torch.cat([self.norm(other)[edges[:, 1]], edge], dim=1)  # (e, 2d): the other, and where it is
         token = token + self.attention(nn.functional.gelu(self.look(seen)), edges[:, 0], len(token))
         return self.feedforward(token)  # type: ignore[no-any-return]
 

@@ -121,7 +121,7 @@ class Tracker:
         c = self.config
         track = np.full(len(query), -1, np.int64)
         confidence = np.full(len(query), np.nan)
-        pairs = candidates(query, memory, c.candidates, c.gate, c.gate_gap)
+        pairs = candidates(query, memory, c.candidates, c.gate, c.gate_gap, c.compare == "sightings")
         if len(pairs):
             ids, column = np.unique(memory.track, return_inverse=True)
             logits = score(query, memory, pairs)

@@ -31,11 +31,13 @@ class Batch(list[Clip]):
     window: Window | None = None
 
     @classmethod
-    def prepare(cls, clips: Sequence[Clip | Sequence[Frame]], model: ModelConfig, tracker: TrackerConfig) -> Self:
-        """The batch of the clips, for a model and a tracker."""
+    def prepare(
+        cls, clips: Sequence[Clip | Sequence[Frame]], model: ModelConfig, tracker: TrackerConfig, easy: int = 1
+    ) -> Self:
+        """The batch of the clips, for a model and a tracker; `easy` as in `kintrack.windows.window.follow`."""
         batch = cls(as_clips(list(clips)))
         seen = [clip for clip in batch if len(clip.detections)]
-        batch.window = questions(seen, model, tracker) if seen else None
+        batch.window = questions(seen, model, tracker, easy) if seen else None
         return batch
 
 
@@ -68,7 +70,7 @@ def _place(clip: Clip) -> str:
     return f"frames {clip.frames[0]} to {clip.frames[-1]} of video {clip.video!r}"
 
 
-def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig) -> Window:
+def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig, easy: int = 1) -> Window:
     """The questions that a tracker asks while it goes through the clips, with the true answers.
 
     Detections without a place are left out, as the tracker leaves them out. The crops of those clips that have any are
@@ -77,16 +79,16 @@ def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig)
     windows = []
     for clip in clips:
         with naming([clip]):
-            windows.append(_questions(clip, model, tracker))
+            windows.append(_questions(clip, model, tracker, easy))
     return Window.collate(windows)
 
 
-def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig) -> Window:
+def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig, easy: int) -> Window:
     known = np.flatnonzero(np.isfinite(clip.detections.box).all(axis=1))
     seen = Sightings.of(clip.detections.take(known), tracker.size)
     history = clip.identity if clip.history is None else clip.history
     crops = clip.crops[known] if clip.crops is not None and model.encoder.kind != "none" else None
-    return follow(seen, clip.identity[known], model, tracker, history[known], crops)
+    return follow(seen, clip.identity[known], model, tracker, history[known], crops, easy)
 
 
 def tracked(model: GlobalTrackingTransformer, tracker: Tracker, clip: Clip) -> Clip:

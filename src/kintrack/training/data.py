@@ -7,7 +7,7 @@ Clip number i of epoch e is made from (seed, e, i) alone: the same on every mach
 workers, and after any interruption.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -50,6 +50,7 @@ class Clips:
         self.encoder = encoder
         self.seed = seed
         self.epoch = 0
+        self._tracks: Callable[[Detections], Ints] | None = None
         if not self.config.simulated and not any(len(t) for t in self.truth):
             raise InputError("there is nothing to train on: no annotated track, and data.simulated is 0")
         if videos is not None and len(videos) != len(self.truth):
@@ -65,13 +66,18 @@ class Clips:
         """The next clips are those of this epoch."""
         self.epoch = epoch
 
+    def set_tracks(self, tracks: Callable[[Detections], Ints] | None) -> None:
+        """Of the next clips a share of `DataConfig.own` is remembered by the tracks that a model finds for them."""
+        self._tracks = tracks
+
     def __getitem__(self, index: int) -> Clip:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         if self._weight is None or rng.random() < self.config.simulated:
             return self._observed(self._world(rng), rng)
         video = int(rng.choice(len(self.truth), p=self._weight))
         truth = self._not_too_many(self.truth[video], rng)
-        stretch, timing = _stretch(truth, self.config, rng)
+        n_objects = len(truth) / max(len(np.unique(truth.detections.frame)), 1)
+        stretch, timing = _stretch(truth, self._n_frames(n_objects), self.config.max_stride, rng)
         clip = self._observed(stretch, rng)
         if self.encoder is None or self.videos is None:
             return replace(clip, video=video)
@@ -84,7 +90,13 @@ class Clips:
 
     def _world(self, rng: Generator) -> Tracks:
         world = random_world(rng, max_individuals=self.config.max_objects)
-        return simulate(world.model_copy(update={"n_frames": self.config.frames}), int(rng.integers(1 << 62)))
+        n_frames = self._n_frames(world.n_individuals)
+        return simulate(world.model_copy(update={"n_frames": n_frames}), int(rng.integers(1 << 62)))
+
+    def _n_frames(self, n_objects: float) -> int:
+        """As long a clip as its detections allow: few individuals are watched for long, a crowd for a moment."""
+        fewest = min(12, self.config.frames)
+        return int(np.clip(self.config.max_rows / max(n_objects, 1.0), fewest, self.config.frames))
 
     def _not_too_many(self, truth: Tracks, rng: Generator) -> Tracks:
         """At most `max_objects` individuals: those around one of them, as a cut-out of the scene would show."""
@@ -103,8 +115,12 @@ class Clips:
         blank = {name: None for name in ("score", "area", "keypoints") if rng.random() < self.config.blank}
         if "keypoints" in blank:
             blank |= {"keypoint_score": None, "skeleton": None}
-        history = _mistaken(identity, detections.frame, self.config, rng)
-        return Clip(detections.with_columns(**blank), identity, history=history, video=-1)
+        detections = detections.with_columns(**blank)
+        if self._tracks is not None and rng.random() < self.config.own:
+            history = self._tracks(detections)
+        else:
+            history = _mistaken(identity, detections.frame, self.config, rng)
+        return Clip(detections, identity, history=history, video=-1)
 
 
 class _Timing(NamedTuple):
@@ -114,13 +130,13 @@ class _Timing(NamedTuple):
     step: int
 
 
-def _stretch(truth: Tracks, config: DataConfig, rng: Generator) -> tuple[Tracks, _Timing]:
+def _stretch(truth: Tracks, n_frames: int, max_stride: int, rng: Generator) -> tuple[Tracks, _Timing]:
     """Some frames of a video at some lower frame rate, forward or backward."""
     frame = truth.detections.frame
-    step = int(rng.integers(1, config.max_stride + 1))
+    step = int(rng.integers(1, max_stride + 1))
     last = int(frame[-1])
-    start = int(rng.integers(int(frame[0]), max(last - config.frames * step + 1, int(frame[0])) + 1))
-    stop = min(start + (config.frames - 1) * step, start + (last - start) // step * step)
+    start = int(rng.integers(int(frame[0]), max(last - n_frames * step + 1, int(frame[0])) + 1))
+    stop = min(start + (n_frames - 1) * step, start + (last - start) // step * step)
     part = truth.take(truth.detections.rows(start, stop + 1))
     part = part.take((part.detections.frame - start) % step == 0)
     timing = _Timing(start, step) if rng.random() < 0.5 else _Timing(stop, -step)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,12 +25,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException  # 
 from torch.utils.data import DataLoader
 
 from kintrack._version import __version__
-from kintrack.config import TrainConfig, read_yaml
+from kintrack.config import TrackerConfig, TrainConfig, read_yaml
 from kintrack.core.clip import Clip, Frame
+from kintrack.core.detections import Detections, Ints
 from kintrack.errors import ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError, nearest_name
 from kintrack.models.checkpoint import load_model, save_model
 from kintrack.models.gtr import GlobalTrackingTransformer
-from kintrack.training.batches import Batch
+from kintrack.tracking import Tracker
+from kintrack.training.batches import Batch, tracked
 from kintrack.training.callbacks import Averaging, Reproducible, Table, Warmup
 from kintrack.training.runner import GTRRunner
 
@@ -286,9 +288,21 @@ class _Loaders(LightningDataModule):
         epoch = self.trainer.current_epoch
         if hasattr(self.train, "set_epoch"):
             self.train.set_epoch(epoch)
+        if hasattr(self.train, "set_tracks") and epoch >= self.config.data.own_after * self.config.max_epochs:
+            self.train.set_tracks(self._tracks())
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.train))
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return self._loader(self.train, [step[rank::world] for step in self._steps(order)])
+        return self._loader(self.train, [step[rank::world] for step in self._steps(order)], self.config.data.easy)
+
+    def _tracks(self) -> Callable[[Detections], Ints]:
+        """The tracks that the model, as it is at the beginning of this epoch, finds for detections."""
+        assert self.trainer is not None
+        model = GlobalTrackingTransformer(self.config.model)
+        model.load_state_dict(self.trainer.lightning_module.model.state_dict())
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Averaging) and callback.mean:
+                model.load_state_dict(callback.mean)
+        return partial(_own_tracks, model.eval(), self.config.tracker)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         assert self.trainer is not None
@@ -304,9 +318,13 @@ class _Loaders(LightningDataModule):
         for start in range(0, len(order), self.config.batch_size):
             yield order[start : start + self.config.batch_size].tolist()
 
-    def _loader(self, clips: Clips, steps: list[list[int]]) -> DataLoader[Any]:
-        prepare = partial(Batch.prepare, model=self.config.model, tracker=self.config.tracker)
+    def _loader(self, clips: Clips, steps: list[list[int]], easy: int = 1) -> DataLoader[Any]:
+        prepare = partial(Batch.prepare, model=self.config.model, tracker=self.config.tracker, easy=easy)
         return DataLoader(clips, batch_sampler=steps, collate_fn=prepare, num_workers=self.config.workers)  # type: ignore[arg-type]
+
+
+def _own_tracks(model: GlobalTrackingTransformer, config: TrackerConfig, detections: Detections) -> Ints:
+    return tracked(model, Tracker(config), Clip.untracked(detections)).prediction.track
 
 
 def _run(trainer: Trainer, runner: GTRRunner, loaders: _Loaders, last: Path | None, monitor: str) -> None:

@@ -59,8 +59,9 @@ class AssoLoss(nn.Module):
         """The loss, a scalar; 0 (with gradients of 0) where nothing is asked.
 
         Args:
-            association: with a window, the (E,) logits of each decoder layer; with a boolean target, their (Q, R)
-                matrices, -inf where a pair is no candidate.
+            association: with a window, of each decoder layer the (E,) logits, or (2, E) against the query's null and
+                against the reference's; with a boolean target, their (Q, R) matrices, -inf where a pair is no
+                candidate.
             truth: a window with its target, or (Q, R) whether query and reference are one individual.
             frame: (R,) each reference's frame; only with matrices. References of one frame are one question's answers.
             query_frame: (Q,) each query's frame; by default all are of one frame.
@@ -74,9 +75,11 @@ class AssoLoss(nn.Module):
             raise AlignmentError(
                 f"{logits.shape[-1]} logits a layer, but {len(target)} edges in the window; give a window's own logits"
             )
-        surprise = self._mean_surprise(logits, row_group, target)
+        # Against the query's null for what queries ask, against the reference's for what references ask.
+        asked, claimed = (logits, logits) if logits.ndim == 2 else logits.unbind(dim=1)
+        surprise = self._mean_surprise(asked, row_group, target)
         if self.config.both_ways:
-            surprise = surprise + self._mean_surprise(logits, column_group, target)
+            surprise = surprise + self._mean_surprise(claimed, column_group, target)
         weight = torch.full_like(surprise, self.config.layer_weight)
         weight[-1] = 1.0
         return (weight * surprise).sum()

@@ -9,10 +9,10 @@ size and ten sizes.
 import numpy as np
 from numpy.typing import NDArray
 
-from kintrack.config import NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
+from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
-from kintrack.core.sightings import Sightings, travel
+from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Sightings, travel
 
 Features = NDArray[np.float32]
 SOFT = 0.1  # sizes that are added to distances before they are compared, so that two tiny ones count as alike
@@ -50,52 +50,101 @@ def neighbour_features(seen: Sightings, edges: Ints) -> Features:
     return _stack(known, NEIGHBOUR_FEATURES, len(edges))
 
 
+def history_features(seen: Sightings, edges: Ints, past: Sightings | None = None) -> Features:
+    """(H, F) what is measured of pairs (sighting, earlier one of its track), in the order of `HISTORY_FEATURES`.
+
+    Args:
+        past: the table of the earlier ones, if it is another.
+    """
+    past = seen if past is None else past
+    a, b = edges[:, 0], edges[:, 1]
+    gap = (seen.frame[a] - past.frame[b]).astype(np.float64)
+    unit = seen.size[a]
+    back = (seen.centre[a] - past.centre[b]) / unit[:, None]
+    distance = _length(back)
+    along, across = _components(back, seen.velocity[a, SMOOTH])
+    known = {
+        "gap": np.log1p(gap),
+        "distance": np.log1p(distance),
+        "distance_per_gap": np.log1p(distance / np.sqrt(np.maximum(gap, 1.0))),
+        "along": np.sign(along) * np.log1p(np.abs(along)),
+        "across": np.log1p(across),
+        "overlap": boxes.paired_iou(seen.box[a], past.box[b]),
+        "size_ratio": np.log(past.size[b] / unit),
+        "aspect_change": np.abs(_aspect(seen.box)[a] - _aspect(past.box)[b]),
+    }
+    return _stack(known, HISTORY_FEATURES, len(edges))
+
+
 def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Ints) -> Features:
     """(E, P) what is measured of each pair (query, reference), in the order of `PAIR_FEATURES`.
 
-    Motion is known of references alone, and is used only where the reference comes first: a query never looks into
-    what its own track is going to do. A pair asked backward in time is measured like one whose motion nobody knows.
+    Motion is known of references alone: a query never looks into what its own track is going to do.
 
     Args:
-        pairs: (E, 2) rows of query and reference.
+        pairs: (E, 2) rows of query and reference, in the order of the queries.
         rank: (R,) the references that compete with each other have the same: see `Memory.rank`.
     """
     q, r = pairs[:, 0], pairs[:, 1]
     gap = query.frame[q] - reference.frame[r]
-    steps = np.abs(gap)
-    root = np.sqrt(np.maximum(steps, 1))
-    size = np.sqrt(query.size[q] * reference.size[r])
-    apart = (query.centre[q] - reference.centre[r]) / size[:, None]
-    ahead = np.where((gap > 0)[:, None, None], travel(reference.velocity[r], steps), 0.0) / size[:, None, None]
-    distance = _length(apart)
-    rest = apart - ahead[:, 0]
-    residual = _length(rest)
-    speed = _length(np.nan_to_num(reference.velocity[r, 0])) / size * (gap > 0)
-    along, across = _components(rest, ahead[:, 0])
-    moved = reference.box[r] + np.tile(ahead[:, 0] * size[:, None], 2)
-    known = {
-        "gap": np.log1p(steps),
-        "sightings": np.log1p(np.clip(reference.count[r], 1, 30)),
-        "speed": np.log1p(speed),
-        "distance": np.log1p(distance),
-        "distance_per_gap": np.log1p(distance / root),
-        "residual": np.log1p(residual),
-        "residual_per_gap": np.log1p(residual / root),
-        "residual_slow": np.log1p(_length(apart - ahead[:, 1])),
+    steps = np.abs(gap).astype(np.float64)
+    root = np.sqrt(np.maximum(steps, 1.0))
+    unit = np.sqrt(query.size[q] * reference.size[r])
+    apart = (query.centre[q] - reference.centre[r]) / unit[:, None]
+    velocity = reference.velocity[r]
+    ahead = travel(velocity, steps)  # (e, f, ndim)
+    expected = reference.level[r] + ahead
+    rest = (query.centre[q][:, None] - expected) / unit[:, None, None]
+    distance, residual = _length(apart), _length(rest)
+    speed = _length(velocity) / unit[:, None]
+    scatter = np.sqrt(reference.scatter[r]) / unit
+    along, across = _components(rest[:, SMOOTH], ahead[:, SMOOTH])
+    shapes = np.abs(query.shape[q] - reference.shape[r])
+    lengths = {
+        "gap": steps,
+        "sightings": np.clip(reference.count[r], 1, 30),
+        "speed": speed[:, FAST],
+        "speed_smooth": speed[:, SMOOTH],
+        "scatter": scatter,
+        "crowding_query": query.crowding[q],
+        "crowding_reference": reference.crowding[r],
+        "distance": distance,
+        "distance_per_gap": distance / root,
+        "residual_fast": residual[:, FAST],
+        "residual_slow": residual[:, SLOW],
+        "residual_smooth": residual[:, SMOOTH],
+        "residual_steady": residual[:, STEADY],
+        "residual_per_gap": residual[:, FAST] / root,
+        "residual_per_scatter": residual[:, SMOOTH] / (root * (scatter + SOFT)),
+        "across": across,
+    }
+    overlap = _overlaps(query, reference, q, r, expected)
+    rows = q * (int(rank.max(initial=0)) + 1) + rank[r] if rank.any() else q
+    columns = _by_frame(query, reference, q, r)
+    fresh = np.where(steps <= 1, residual[:, FAST], np.inf)
+    others = {
         "along": np.sign(along) * np.log1p(np.abs(along)),
-        "across": np.log1p(across),
-        "overlap": boxes.paired_iou(query.box[q], reference.box[r]),
-        "overlap_moved": boxes.paired_iou(query.box[q], moved),
+        "overlap": overlap[0],
+        "overlap_moved": overlap[1],
+        "overlap_smooth": overlap[2],
         "size_change": np.abs(np.log(query.size[q] / reference.size[r])),
+        "shape_change": shapes.max(axis=1),
+        "shape_change_least": shapes.min(axis=1),
         "aspect_change": np.abs(_aspect(query.box)[q] - _aspect(reference.box)[r]),
         "area_change": _log_ratio(query.area[q], reference.area[r]),
-        "margin_query": _margin(residual, q * (rank.max(initial=0) + 1) + rank[r]),
-        "margin_reference": _margin(residual, _by_frame(query, reference, q, r)),
-        "crowding_query": np.log1p(query.crowding[q]),
-        "crowding_reference": np.log1p(reference.crowding[r]),
+        "margin_distance_query": _margin(distance, rows),
+        "margin_distance_reference": _margin(distance, columns),
+        "margin_query": _margin(residual[:, FAST], rows),
+        "margin_reference": _margin(residual[:, FAST], columns),
+        "margin_smooth_query": _margin(residual[:, SMOOTH], rows),
+        "margin_smooth_reference": _margin(residual[:, SMOOTH], columns),
+        "margin_fresh": _margin(residual[:, FAST], rows, fresh),
     }
-    known |= _pose(query, reference, q, r, ahead[:, 0], size) | _appearance(query, reference, q, r)
-    return _stack(known, PAIR_FEATURES, len(pairs))
+    others |= _pose(query, reference, q, r, (expected[:, FAST] - reference.centre[r]) / unit[:, None], unit)
+    others |= _appearance(query, reference, q, r)
+    out = _stack(lengths | others, PAIR_FEATURES, len(pairs))
+    np.log1p(out[:, : len(lengths)], out=out[:, : len(lengths)])  # they are the first ones
+    return out
 
 
 def _stack(known: dict[str, NDArray[np.generic]], names: tuple[str, ...], n: int) -> Features:
@@ -115,6 +164,17 @@ def _components(vector: Floats, direction: Floats) -> tuple[Floats, Floats]:
     along = np.divide((vector * direction).sum(axis=1), length, out=np.zeros(len(length)), where=length > 1e-9)
     across = np.sqrt(np.maximum((vector * vector).sum(axis=1) - along * along, 0.0))
     return along, across
+
+
+def _overlaps(query: Sightings, reference: Sightings, q: Ints, r: Ints, expected: Floats) -> Floats:
+    """(3, E) intersection over union with the last box, with it moved ahead, and with the track's smoothed one."""
+    last = reference.box[r]
+    moved = last + np.tile(expected[:, FAST] - reference.centre[r], 2)
+    solid = np.asarray(boxes.sides(last).min(axis=1) > 0)
+    half = 0.5 * np.exp(reference.shape[r]) * solid[:, None]  # a point stays one
+    middle = expected[:, SMOOTH] + (boxes.centre(last) - reference.centre[r])
+    smooth = np.concatenate([middle - half, middle + half], axis=1)
+    return boxes.paired_iou(query.box[q], np.stack([last, moved, smooth]))
 
 
 def _aspect(box: Floats) -> Floats:
@@ -138,45 +198,60 @@ def _by_frame(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> Ints:
     return np.asarray(r * (int(frame.max()) + 1) + frame)
 
 
-def _margin(distance: Floats, group: Ints) -> Floats:
+def _margin(distance: Floats, group: Ints, rivals: Floats | None = None) -> Floats:
     """How each distance compares with the best other one of its group: log of the ratio, negative where it is the best.
 
     Without a rival, as if one stood at the distance of 20 sizes.
+
+    Args:
+        rivals: (E,) the distances to compare with, inf where one does not count; by default all.
     """
-    order = np.lexsort((distance, group))
-    ranked, grouped = distance[order], group[order]
-    starts = np.r_[True, grouped[1:] != grouped[:-1]] if len(order) else np.zeros(0, bool)
-    first = np.flatnonzero(starts)
-    member = np.cumsum(starts) - 1
-    second = np.minimum(first + 1, max(len(order) - 1, 0))
-    alone = np.r_[first[1:], len(order)] - first == 1
-    runner_up = np.where(alone, 20.0, ranked[second])
-    rival = np.where(starts, runner_up[member], ranked[first][member]) if len(order) else ranked
-    margin = np.empty(len(order))
-    margin[order] = np.log((ranked + SOFT) / (rival + SOFT))
-    return margin
+    rivals = distance if rivals is None else rivals
+    best, second = np.full((2, int(group.max(initial=-1)) + 1), np.inf)
+    np.minimum.at(best, group, rivals)
+    leads = rivals == best[group]
+    np.minimum.at(second, group, np.where(leads, np.inf, rivals))
+    # Two that lead together are each other's rival.
+    tied = np.bincount(group, weights=leads, minlength=len(best)) > 1
+    rival = np.where(leads & ~tied[group], second[group], best[group])
+    return np.asarray(np.log((distance + SOFT) / (np.minimum(rival, FAR) + SOFT)))
 
 
 def _pose(query: Sightings, reference: Sightings, q: Ints, r: Ints, ahead: Floats, size: Floats) -> dict[str, Floats]:
-    """How alike two poses are: as shapes (both centred), and as keypoints in place (OKS, the reference moved ahead)."""
+    """How alike two poses are: as shapes (both centred), as keypoints in place (OKS, the reference moved ahead), and in
+    the body's own frame: how far one is turned against the other, and what is left once they are turned alike."""
     nothing = np.zeros(len(q))
+    names = ("pose_distance", "pose_similarity", "pose_turn", "pose_change", "has_pose")
     if query.keypoints is None or reference.keypoints is None or not len(q):
-        return {"pose_distance": nothing, "pose_similarity": nothing, "has_pose": nothing}
+        return dict.fromkeys(names, nothing)
     a = (query.keypoints[q] - query.centre[q][:, None]) / size[:, None, None]
     b = (reference.keypoints[r] - reference.centre[r][:, None]) / size[:, None, None]
-    shared = ~np.isnan(a).any(axis=2) & ~np.isnan(b).any(axis=2)
-    n = shared.sum(axis=1)
-    both = n > 0
+    shared = np.asarray(~np.isnan(a).any(axis=2) & ~np.isnan(b).any(axis=2))
+    n = np.maximum(shared.sum(axis=1), 1)
+    a, b = np.where(shared[..., None], a, 0.0), np.where(shared[..., None], b, 0.0)
     apart = (query.centre[q] - reference.centre[r]) / size[:, None] - ahead
-    off = np.where(shared, _length(np.nan_to_num(a - b)), 0.0)
-    in_place = np.where(shared, _length(np.nan_to_num(a - b) + apart[:, None]), 0.0)
+    off = _length(a - b)
+    in_place = _length(a - b + apart[:, None])
     similar = np.where(shared, np.exp(-0.5 * (in_place / (2 * KEYPOINT_SIGMA)) ** 2), 0.0)
-    n = np.maximum(n, 1)
-    return {
-        "pose_distance": np.log1p(off.sum(axis=1) / n),
-        "pose_similarity": similar.sum(axis=1) / n,
-        "has_pose": both,
-    }
+    turn, change = _turned_alike(a, b)
+    both = shared.any(axis=1).astype(np.float64)
+    found = (np.log1p(off.sum(axis=1) / n), similar.sum(axis=1) / n, turn, np.log1p(change / np.sqrt(n)), both)
+    return dict(zip(names, found, strict=True))
+
+
+def _turned_alike(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """The angle (radians, in the plane) by which b is best turned onto a, and the distance that is left then.
+
+    The orthogonal Procrustes problem: with the points as complex numbers and c = sum of a conj(b), the best turn is the
+    angle of c, and the squared distance left is |a|^2 + |b|^2 - 2 |c|. Volumes are not turned.
+    """
+    squares = (a * a + b * b).sum(axis=(1, 2))
+    if a.shape[2] != 2:
+        return np.zeros(len(a)), np.sqrt(np.maximum(squares - 2.0 * (a * b).sum(axis=(1, 2)), 0.0))
+    same = (a * b).sum(axis=(1, 2))
+    crossed = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]).sum(axis=1)
+    left = np.maximum(squares - 2.0 * np.hypot(same, crossed), 0.0)
+    return np.abs(np.arctan2(crossed, same)), np.sqrt(left)
 
 
 def _appearance(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> dict[str, Floats]:

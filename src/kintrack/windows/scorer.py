@@ -10,8 +10,8 @@ from torch import Tensor
 from kintrack.core.detections import Ints
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.models import GlobalTrackingTransformer
-from kintrack.models.gtr import Graph
-from kintrack.windows.features import pair_features
+from kintrack.models.gtr import Graph, History
+from kintrack.windows.features import history_features, pair_features
 from kintrack.windows.window import build_graph
 
 Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
@@ -60,10 +60,22 @@ class Scorer:
         if query.token is None or reference.token is None:
             raise AssertionError("sightings without tokens: call embed() on them first")
         features = pair_features(query, reference, pairs, memory.rank)
-        logits = self.model.associate(
-            self._tensor(query.token), self._tensor(reference.token), self._tensor(pairs), self._tensor(features)
-        )
-        return np.asarray(logits[-1].float().cpu().numpy())
+        # The tracks look back once each, however many sightings are remembered and compared.
+        rows = memory.last if self.model.config.history_layers else np.arange(len(memory))
+        position = np.full(len(memory), -1)
+        position[rows] = np.arange(len(rows))
+        remembered = self._tensor(reference.token)
+        track = self.model.recall(remembered[rows], remembered, self._history(memory, position))
+        asked = np.stack([pairs[:, 0], position[pairs[:, 1]]], axis=1)
+        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), self._tensor(features))
+        return np.asarray(logits[-1].mean(dim=0).float().cpu().numpy())
+
+    def _history(self, memory: Memory, position: Ints) -> History:
+        """What the tracks remember from before their last sightings, which stand at `position` among the tracks."""
+        edges = memory.history() if self.model.config.history_layers else np.zeros((0, 2), np.int64)
+        past = history_features(memory.sightings, edges)
+        edges[:, 0] = position[edges[:, 0]]
+        return History(self._tensor(edges), self._tensor(past))
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
+from kintrack.config import HISTORY_FEATURES, PAIR_FEATURES, ModelConfig, TrackerConfig
 from kintrack.core.detections import Bools, Ints
 from kintrack.core.sightings import Memory, Sightings, candidates, neighbours
-from kintrack.models.gtr import Graph
-from kintrack.windows.features import Features, neighbour_features, node_features, pair_features
+from kintrack.models.gtr import Graph, History
+from kintrack.windows.features import Features, history_features, neighbour_features, node_features, pair_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Window:
 
     Args:
         graph: all N detections of the clips and the edges to their neighbours in the same frame.
+        history: of those detections the edges to the earlier sightings that their track remembers.
         crops: (S, C, H, W) pixels in [0, 1] of those detections that have any, or None.
         shown: (S,) which detections these are.
         query: (Q,) the detection of each query.
@@ -43,6 +44,7 @@ class Window:
     """
 
     graph: Graph
+    history: History
     crops: Float[Tensor, "s c h w"] | None
     shown: Int[Tensor, " s"]
     query: Int[Tensor, " q"]
@@ -62,8 +64,8 @@ class Window:
         """The same window on another device."""
 
         def moved(value: Any) -> Any:
-            if isinstance(value, Graph):
-                return Graph(*(t.to(device, non_blocking=True) for t in value))
+            if isinstance(value, Graph | History):
+                return type(value)(*(t.to(device, non_blocking=True) for t in value))
             return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
         fields: dict[str, Any] = {f.name: moved(getattr(self, f.name)) for f in dataclasses.fields(self)}
@@ -85,11 +87,16 @@ class Window:
             join([w.graph.edges + o for w, o in zip(windows, n, strict=True)]),
             join([w.graph.neighbour for w in windows]),
         )
+        history = History(
+            join([w.history.edges + o for w, o in zip(windows, n, strict=True)]),
+            join([w.history.past for w in windows]),
+        )
         crops = [w.crops for w in windows if w.crops is not None]
         targets = [w.target for w in windows if w.target is not None]
         frames = [w.frame for w in windows if w.frame is not None]
         return cls(
             graph=graph,
+            history=history,
             crops=join(crops) if crops else None,
             shown=join([w.shown + o for w, o in zip(windows, n, strict=True)]),
             query=join([w.query + o for w, o in zip(windows, n, strict=True)]),
@@ -136,6 +143,7 @@ def follow(
     tracker: TrackerConfig,
     track: Ints | None = None,
     crops: NDArray[np.float32] | None = None,
+    easy: int = 1,
 ) -> Window:
     """The window of a clip: in every frame, who among those remembered is who?
 
@@ -145,21 +153,47 @@ def follow(
         track: (N,) the tracks by which the memory is kept, by default the truth. A tracker's own tracks, or the truth
             with mistakes, teach a model to live with them.
         crops: (N, C, S, S) pixels in [0, 1].
+        easy: of the frames in which whoever is nearest is the one, only every so many are asked.
     """
     track = identity if track is None else track
     memory = Memory.like(seen)
     questions: list[_Question] = []
+    pasts: list[tuple[Ints, Features]] = []
+    n_easy = 0
     for start, stop in _frames(seen.frame):
         query = seen.take(slice(start, stop))
         memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
-        pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap)
+        pairs = candidates(
+            query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, tracker.compare == "sightings"
+        )
         if len(pairs):
             rows = memory.sightings.row
             features = pair_features(query, memory.sightings, pairs, memory.rank)
             same = _same(identity, query.row, memory, pairs)
-            questions.append(_Question(query.row, rows, pairs, features, memory.rank[pairs[:, 1]], same))
+            hard = is_hard(features, pairs, same)
+            n_easy += not hard
+            if hard or n_easy % easy == 0:
+                questions.append(_Question(query.row, rows, pairs, features, memory.rank[pairs[:, 1]], same))
         memory = memory.remember(query, _own_ids(track[start:stop], memory), tracker.memory)
-    return _window(seen, model, questions, crops, tracker.memory)
+        if model.history_layers:
+            edges = memory.history(int(query.frame[0]))
+            past = history_features(memory.sightings, edges)
+            pasts.append((memory.sightings.row[edges], past))
+    return _window(seen, model, questions, crops, tracker.memory, pasts)
+
+
+def is_hard(pair: Features, pairs: Ints, target: Bools) -> bool:
+    """Whether a frame has anything to learn from: one who is not clearly the nearest to where it is expected, or a
+    detection that is nobody's although there are tracks near it."""
+    column = PAIR_FEATURES.index
+    clear = np.log(0.5)
+    nearest = (pair[:, column("margin_query")] < clear) & (pair[:, column("margin_reference")] < clear)
+    if (target & ~nearest).any():
+        return True
+    known = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, bool)
+    known[pairs[target, 0]] = True
+    near = pair[:, column("residual_per_gap")] < np.log1p(2.0)
+    return bool((near & ~known[pairs[:, 0]]).any())
 
 
 def _frames(frame: Ints) -> list[tuple[int, int]]:
@@ -222,7 +256,12 @@ def between(
 
 
 def _window(
-    seen: Sightings, model: ModelConfig, questions: list[_Question], crops: NDArray[np.float32] | None, n_ranks: int
+    seen: Sightings,
+    model: ModelConfig,
+    questions: list[_Question],
+    crops: NDArray[np.float32] | None,
+    n_ranks: int,
+    pasts: Sequence[tuple[Ints, Features]] = (),
 ) -> Window:
     """Questions one after the other, as tensors."""
     q = _offsets([len(x.query) for x in questions]) if questions else []
@@ -238,6 +277,7 @@ def _window(
     n_frames = int(frame.max(initial=0)) + 1
     return Window(
         graph=build_graph(seen, model),
+        history=_history(pasts),
         crops=None if crops is None else torch.from_numpy(crops),
         shown=torch.arange(0 if crops is None else len(crops)),
         query=torch.from_numpy(query),
@@ -249,6 +289,13 @@ def _window(
         target=torch.from_numpy(np.concatenate([np.zeros(0, bool), *(x.target for x in questions)])),
         frame=torch.from_numpy(seen.frame[query]),
     )
+
+
+def _history(pasts: Sequence[tuple[Ints, Features]]) -> History:
+    """What tracks remember, frame after frame, as tensors."""
+    edges = np.concatenate([np.zeros((0, 2), np.int64), *(rows for rows, _ in pasts)])
+    past = np.concatenate([np.zeros((0, len(HISTORY_FEATURES)), np.float32), *(measured for _, measured in pasts)])
+    return History(torch.from_numpy(edges), torch.from_numpy(past))
 
 
 def _dense(group: Ints) -> Ints:
