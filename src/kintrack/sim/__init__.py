@@ -1,5 +1,6 @@
 """Worlds with known truth: simulated, observed by a fallible detector, and drawn to pixels when asked."""
 
+from kintrack.sim.crops import draw_crops, random_appearance
 from kintrack.sim.observe import NoiseConfig, Observation, observe, random_noise
 from kintrack.sim.render import AppearanceConfig, DrawnVideo, draw
 from kintrack.sim.scene import Scene, scene_of, simulate, stage
@@ -14,8 +15,10 @@ __all__ = [
     "Scene",
     "WorldConfig",
     "draw",
+    "draw_crops",
     "find_world",
     "observe",
+    "random_appearance",
     "random_noise",
     "random_world",
     "scene_of",
