@@ -176,6 +176,10 @@ class TrackerConfig(Config):
     """Gap in frames beyond which the gate does not widen any more."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """Probability below which a detection is not linked to a track."""
+    confidence_temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """What log-odds are divided by to become confidences; fitted by `scripts/calibrate.py`. It changes no link."""
+    confidence_bias: float = Field(0.0, allow_inf_nan=False)
+    """Log-odds that speak for links, and against starts, before that; fitted with it. It changes no link."""
     combine: Literal["mean", "sum"] = "mean"
     """How the scores of a track's remembered sightings become one: `mean`, or `sum` as in GTR (Zhou et al. 2022)."""
     returning: Literal["reidentify", "new"] = "reidentify"
