@@ -10,7 +10,9 @@ from kintrack.core.tracks import same_tracks
 from kintrack.errors import ConfigError
 from kintrack.sim import PRESETS, WorldConfig, find_world, random_world, simulate, stage
 
-FAMILIES = ["run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation"]
+FAMILIES = [
+    "run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation", "circle", "trail",
+]  # fmt: skip
 
 
 def steps(tracks):
