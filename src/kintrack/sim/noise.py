@@ -43,8 +43,10 @@ class NoiseConfig(Config):
     """Frames for which such an error is remembered: after them, 1/e of it is left on average."""
     keyframes: tuple[int, int] | None = None
     """Annotated in one of so many frames only (least and greatest number), between which boxes are linear; None: no."""
+    held_sides: bool = False
+    """Between key frames a box keeps the sides that it had in the last one, and only its middle moves."""
     grid: float = Field(default=0.0, ge=0)
-    """Boxes are rounded to multiples of so many pixels; 0 is not at all."""
+    """Boxes are rounded to multiples of so many pixels, their lower corner and their sides; 0 is not at all."""
     rescale: float = Field(default=1.0, gt=0)
     """What all boxes are larger by than the truth: detectors and annotators have their habits."""
     keypoint_miss: float = Field(default=0.0, ge=0, lt=1)
@@ -64,6 +66,8 @@ class NoiseConfig(Config):
             given = getattr(self, name)
             if given is not None and not 1 <= given[0] <= given[1]:
                 raise ValueError(f"{name} is {given}; wanted a least and a greatest {what}, from 1 up")
+        if self.held_sides and self.keyframes is None:
+            raise ValueError("held_sides is about key frames; set keyframes, or held_sides to False")
         if not 0 < self.occluder_size[0] <= self.occluder_size[1]:
             raise ValueError(f"occluder_size is {self.occluder_size}; wanted a least and a greatest side, above 0")
         return self

@@ -57,7 +57,7 @@ def observe(
     )  # fmt: skip
     size = _sizes(source, noise)
     if noise.keyframes is not None:
-        source = _annotated(source, truth.track, noise.keyframes, rng)
+        source = _annotated(source, truth.track, noise.keyframes, noise.held_sides, rng)
     if noise.occluders:
         missed |= behind_objects(source, size, noise, rng)
     kept = np.flatnonzero(~missed)
@@ -131,10 +131,11 @@ def remembered(rng: Generator, track: Ints, frame: NDArray[np.integer], n_column
     return error
 
 
-def _annotated(rows: Detections, track: Ints, every: tuple[int, int], rng: Generator) -> Detections:
+def _annotated(rows: Detections, track: Ints, every: tuple[int, int], held_sides: bool, rng: Generator) -> Detections:
     """Rows as an annotator draws them: in key frames, with boxes and keypoints on straight lines between.
 
-    Each uninterrupted stretch of a track has its own interval, and its first and last row are always drawn.
+    Each uninterrupted stretch of a track has its own interval, and its first and last row are always drawn. Sides that
+    are held are those of the last key frame; a body of keypoints has no sides of its own to be held.
     """
     order = np.lexsort((rows.frame, track))
     if not len(order):
@@ -155,6 +156,10 @@ def _annotated(rows: Detections, track: Ints, every: tuple[int, int], rng: Gener
 
     keypoints = None if rows.keypoints is None else between(rows.keypoints)
     box = between(rows.box) if keypoints is None else boxes.around_points(keypoints)
+    if held_sides and keypoints is None:
+        last = np.empty(len(order), np.int64)
+        last[order] = order[key[np.searchsorted(key, np.arange(len(order)), side="right") - 1]]
+        box = boxes.from_centre(boxes.centre(box), boxes.sides(rows.box)[last])
     return rows.with_columns(box=box, keypoints=keypoints, area=None if rows.area is None else between(rows.area))
 
 
@@ -165,8 +170,8 @@ def _rounded(rows: Detections, grid: float) -> Detections:
     if rows.keypoints is not None:
         keypoints = np.round(rows.keypoints / grid) * grid
         return rows.with_columns(keypoints=keypoints, box=boxes.around_points(keypoints))
-    lower, upper = (np.round(corner / grid) * grid for corner in boxes.corners(rows.box))
-    upper = np.where(boxes.sides(rows.box) > 0, np.maximum(upper, lower + grid), lower)
+    lower, sides = np.round(boxes.corners(rows.box)[0] / grid) * grid, boxes.sides(rows.box)
+    upper = lower + np.where(sides > 0, np.maximum(np.round(sides / grid), 1.0), 0.0) * grid
     return rows.with_columns(box=np.concatenate([lower, upper], axis=1))
 
 

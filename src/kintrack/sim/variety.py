@@ -15,14 +15,15 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
     """A world for training, unlike the one before: every family, border, body, density, speed and frame rate.
 
     Numbers of individuals are drawn evenly in their logarithm from 2 to `max_individuals`, and the arena so large that
-    bodies cover from 1 % to three times all of it, which settles how near neighbours are in sizes.
+    bodies cover from 1 % to four times all of it, which settles how near neighbours are in sizes.
     """
     family = str(rng.choice(get_args(Family)))
     n = int(np.exp(rng.uniform(np.log(2), np.log(max_individuals + 1))))
     body = str(rng.choice(["box", "ellipse", "articulated", "point"], p=[0.45, 0.3, 0.15, 0.1]))
-    size, coverage = _between(rng, 6, 200), _between(rng, 0.01, 1.0 if rng.random() < 0.7 else 3.0)
+    size = _between(rng, 6, 200)
+    coverage = _between(rng, 0.01, 1.0) if rng.random() < 0.6 else _between(rng, 0.3, 4.0)
     shape = _between(rng, 0.6, 1.7) if rng.random() < 0.8 else _between(rng, 2.0, 5.0)
-    side = size * np.sqrt(max(n / coverage, 3.0))
+    side = size * np.sqrt(max(n / coverage, 2.0))
     is_open = family != "formation" and rng.random() < 0.5
     return WorldConfig(
         family=family,
@@ -58,7 +59,7 @@ def _form(rng: Generator, body: str) -> dict[str, Any]:
     return {
         "aspect": _between(rng, 1.0, 5.0) if body != "box" else _between(rng, 0.4, 3.5),
         "aspect_spread": _between(rng, 0.02, 0.4),
-        "wobble": _between(rng, 0.003, 0.25),
+        "wobble": _between(rng, 0.001, 0.2),
         "wobble_persistence": _between(rng, 3, 60),
         "limbs": _between(rng, 0.02, 0.15) if rng.random() < 0.35 else 0.0,
         "limb_persistence": _between(rng, 2, 20),
@@ -68,7 +69,7 @@ def _form(rng: Generator, body: str) -> dict[str, Any]:
 def _pace(rng: Generator, family: str) -> dict[str, Any]:
     """How fast, how steadily, and with what rests and flights; formations are slow, because all of them cross."""
     return {
-        "speed": _between(rng, 0.004, 0.15 if family == "formation" else 0.5),
+        "speed": _between(rng, 0.002, 0.15 if family == "formation" else 0.5),
         "speed_spread": _between(rng, 0.05, 0.9),
         "unsteadiness": _between(rng, 0.1, 1.2) if rng.random() < 0.5 else 0.0,
         "persistence": _between(rng, 3, 100),
@@ -99,13 +100,13 @@ def random_noise(rng: Generator) -> NoiseConfig:
     key frames, on whole pixels, and without those who are hidden.
     """
     strong = rng.random() < 0.5
+    annotated = rng.random() < (0.15 if strong else 0.4)
     return NoiseConfig(
-        occlusion=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.6 else None,
+        occlusion=float(rng.uniform(0.5 if strong else 0.7, 0.98)) if rng.random() < 0.6 else None,
         rescale=float(rng.uniform(0.55, 1.2)) if rng.random() < 0.3 else 1.0,
-        keyframes=(int(rng.integers(2, 6)), int(rng.integers(6, 11)))
-        if rng.random() < (0.1 if strong else 0.25)
-        else None,
-        grid=1.0 if rng.random() < 0.3 else 0.0,
+        keyframes=(int(rng.integers(2, 6)), int(rng.integers(6, 16))) if annotated else None,
+        held_sides=bool(annotated and rng.random() < 0.4),
+        grid=1.0 if rng.random() < 0.4 else 0.0,
         occluders=int(rng.integers(1, 4)) if rng.random() < (0.2 if strong else 0.1) else 0,
         occluder_size=(1.0, _between(rng, 1.5, 8.0)),
         occluder_share=float(rng.uniform(0.4, 0.9)),
