@@ -94,11 +94,17 @@ PAIR_FEATURES = (
 )  # fmt: skip
 
 
+ENCODERS = ("none", "conv", "efficientnet_lite0")
+TIMM = "timm:"  # and the name of one of timm's networks
+
+
 class EncoderConfig(Config):
     """How pixels become features."""
 
-    kind: Literal["none", "conv"] = "none"
-    """What turns a crop into a feature: `none` (geometry alone, no video is opened) or `conv` (a small CNN)."""
+    kind: str = "none"
+    """`none` (geometry alone), `conv` (a small CNN), or by extras pretrained: `efficientnet_lite0`, `timm:<name>`."""
+    frozen: bool = False
+    """Whether the network before the last layer stays as it is in training."""
     crop_size: int = Field(64, ge=16, le=512)
     """Side of the square crop that the encoder sees, in its own pixels; every detection is scaled to it."""
     margin: float = Field(0.15, ge=0)
@@ -109,6 +115,13 @@ class EncoderConfig(Config):
     """Channels of the CNN's first stage, which are normed in four groups; they double in each of four stages."""
     dim: int = Field(32, ge=4)
     """Length of the feature."""
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in ENCODERS and not (kind.startswith(TIMM) and kind != TIMM):
+            raise ValueError(f"there is no encoder {kind!r}: {nearest_name(kind, [*ENCODERS, TIMM + '<name>'])}")
+        return kind
 
 
 class ModelConfig(Config):
@@ -226,6 +239,8 @@ class DataConfig(Config):
     """Chance that two individuals were exchanged in the remembered tracks, for each frame."""
     fragment: float = Field(0.01, ge=0, le=1)
     """Chance that a remembered track was broken, for each individual and frame."""
+    other_light: float = Field(0.8, ge=0, le=1)
+    """Share of clips whose crops are mirrored, turned, and seen in another light, more blurred or with noise."""
 
 
 class OptimizerConfig(Config):
