@@ -130,7 +130,9 @@ class _Detours:
         self._taken[time, host] = True
 
     def visit(self, rng: Generator, begin: int, who: int, stay: int, holes: Floats) -> None:
-        """One goes into one of two holes, is out of sight, and comes out of the other."""
+        """One goes into one of two holes, is out of sight, and comes out of the other if there was time for it."""
+        if stay * self._pace[who] < np.linalg.norm(holes[1] - holes[0]):
+            holes = holes[[0, 0]]
         holes = holes + rng.normal(0.0, 0.2, (2, 2)) * self._size[who]
         arrive = begin + self._way(who, float(np.linalg.norm(self._at(begin, who) - holes[0])))
         leave = arrive + stay

@@ -152,7 +152,7 @@ def _annotated(rows: Detections, track: Ints, every: tuple[int, int], held_sides
         for c in range(flat.shape[1]):
             drawn[order, c] = np.interp(np.arange(len(order)), key, flat[key, c])
         drawn = drawn.reshape(column.shape)
-        return np.where(np.isnan(drawn), column, drawn)
+        return np.where(np.isnan(drawn) | np.isnan(column), column, drawn)  # who is not visible stays so
 
     keypoints = None if rows.keypoints is None else between(rows.keypoints)
     box = between(rows.box) if keypoints is None else boxes.around_points(keypoints)
