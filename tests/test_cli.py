@@ -488,6 +488,26 @@ def test_eval_matches_as_it_is_told(run: Run, tmp_path: Path) -> None:
     assert recalls[("centre", 0.1)] == 1.0
 
 
+def test_eval_says_whether_the_confidences_hold_and_find_the_mistakes(run: Run, tmp_path: Path) -> None:
+    n = len(crossing())
+    track = crossing().track.copy()
+    track[n // 2 :] = 1 - track[n // 2 :]
+    confidence = np.where(np.arange(n) // 2 == n // 4, 0.1, 1.0)  # of the exchange
+    confidence[:2] = np.nan
+    io.save(crossing(), tmp_path / "truth" / "a.csv")
+    io.save(replace(crossing(), track=track, confidence=confidence), tmp_path / "found" / "a.csv")
+    line = f"confidence: {n - 2} links and 0 starts judged, 2 wrong; ECE {2 * 0.1 / (n - 2):.3f}"
+    done = run("eval", tmp_path / "truth" / "a.csv", tmp_path / "found" / "a.csv", "-o", tmp_path / "r.json")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-2] == f"{line}; the least sure 2 % hold 50% of the wrong ones"
+    told = json.loads((tmp_path / "r.json").read_text())["a"]["confidence"]
+    assert (told["links"], told["n_wrong"]) == (n - 2, 2)
+    # Several sequences: of all of them together. One that says nothing of its confidence adds nothing.
+    io.save(gap(), tmp_path / "truth" / "b.csv")
+    io.save(gap(), tmp_path / "found" / "b.txt")
+    assert run("eval", tmp_path / "truth", tmp_path / "found").out.splitlines()[-1].startswith(line)
+
+
 # ----------------------------------------------------------------------------------------------- convert and render
 
 

@@ -26,12 +26,11 @@ from kintrack.follow import (
     Progress,
     TrackConfig,
     choose_device,
-    file_hash,
-    find_model,
     follow,
     load_model,
-    model_card,
-    model_names,
+    load_weights,
+    model_facts,
+    models_here,
 )
 from kintrack.io.writing import new_file
 from kintrack.outputs import (
@@ -48,8 +47,8 @@ from kintrack.outputs import (
 
 if TYPE_CHECKING:
     from kintrack.demo import Demo
+    from kintrack.follow import Model
     from kintrack.metrics import Evaluation
-    from kintrack.models import GlobalTrackingTransformer
     from kintrack.training.fit import Fitted
     from kintrack.viewer.draw import OverlayConfig
 
@@ -62,7 +61,7 @@ def track(
     output: str | Path | None = None,
     *,
     video: str | Path | Video | None = None,
-    model: "str | Path | GlobalTrackingTransformer | None" = None,
+    model: "str | Path | Model | None" = None,
     max_tracks: int | None = None,
     format: str | None = None,
     device: str | None = None,
@@ -106,9 +105,8 @@ def track(
         )
     made: dict[str, Any] = {"input": None if path is None else str(path.resolve())}
     if model is None or isinstance(model, str | Path):
-        weights = find_model(resolved.model)
-        model = load_model(weights, resolved.device)
-        made |= {"model": weights.stem, "model_sha256": file_hash(weights)}
+        made |= model_facts(resolved.model)
+        model = load_model(resolved.model, resolved.device)
     resolved = TrackConfig.of(merge({"tracker": model.card.get("tracker", {})}, tree))
     with ExitStack() as stack:
         pixels = _pixels(stack, model, video, path)
@@ -174,9 +172,7 @@ def _as_tree(config: TrackConfig | Mapping[str, Any] | None) -> dict[str, Any]:
     return tree
 
 
-def _pixels(
-    stack: ExitStack, model: "GlobalTrackingTransformer", video: str | Path | Video | None, source: Path | None
-) -> Video | None:
+def _pixels(stack: ExitStack, model: "Model", video: str | Path | Video | None, source: Path | None) -> Video | None:
     """The video, if the model looks at pixels: given, or found beside the detections."""
     if model.visual_encoder is None:
         return None
@@ -221,7 +217,7 @@ def train(
     from kintrack.training.data import Clips
     from kintrack.training.fit import fit
 
-    begin = None if model is None else load_model(model, "cpu")
+    begin = None if model is None else load_weights(model, "cpu")
     tree = config.model_dump(exclude_unset=True) if isinstance(config, TrainConfig) else dict(config or {})
     if begin is not None:  # its weights answer the questions of the tracker that they were trained for
         tree = merge({"tracker": begin.card.get("tracker", {})}, tree, {"model": begin.config.model_dump()})
@@ -378,7 +374,7 @@ def info() -> dict[str, Any]:
         "platform": platform.platform(),
         "devices": devices,
         "packages": packages,
-        "models": {name: model_card(find_model(name)).get("about", "") for name in model_names()},
+        "models": models_here(),
         "formats": {name: known.about for name, known in io.FORMATS.items()},
     }
 

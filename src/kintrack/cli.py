@@ -127,7 +127,7 @@ def track(
     ] = None,
     model: Annotated[
         str | None,
-        _option("A model in `kintrack info` (default: general), a checkpoint, or its folder.", "--model", "-m"),
+        _option("Name in `kintrack info` (default: general; or motion), a checkpoint, or its folder.", "--model", "-m"),
     ] = None,
     max_tracks: Annotated[
         int | None,

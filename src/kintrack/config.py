@@ -102,11 +102,17 @@ PAIR_FEATURES = (
 )  # fmt: skip
 
 
+ENCODERS = ("none", "conv", "efficientnet_lite0")
+TIMM = "timm:"  # and the name of one of timm's networks
+
+
 class EncoderConfig(Config):
     """How pixels become features."""
 
-    kind: Literal["none", "conv"] = "none"
-    """What turns a crop into a feature: `none` (geometry alone, no video is opened) or `conv` (a small CNN)."""
+    kind: str = "none"
+    """`none` (geometry alone), `conv` (a small CNN), or by extras pretrained: `efficientnet_lite0`, `timm:<name>`."""
+    frozen: bool = False
+    """Whether the network before the last layer stays as it is in training."""
     crop_size: int = Field(64, ge=16, le=512)
     """Side of the square crop that the encoder sees, in its own pixels; every detection is scaled to it."""
     margin: float = Field(0.15, ge=0)
@@ -117,6 +123,13 @@ class EncoderConfig(Config):
     """Channels of the CNN's first stage, which are normed in four groups; they double in each of four stages."""
     dim: int = Field(32, ge=4)
     """Length of the feature."""
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in ENCODERS and not (kind.startswith(TIMM) and kind != TIMM):
+            raise ValueError(f"there is no encoder {kind!r}: {nearest_name(kind, [*ENCODERS, TIMM + '<name>'])}")
+        return kind
 
 
 class ModelConfig(Config):
@@ -188,6 +201,10 @@ class TrackerConfig(Config):
     """Gap in frames beyond which the gate does not widen any more."""
     threshold: float = Field(0.5, gt=0, lt=1)
     """Probability below which a detection is not linked to a track."""
+    confidence_temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """What log-odds are divided by to become confidences; fitted by `scripts/calibrate.py`. It changes no link."""
+    confidence_bias: float = Field(0.0, allow_inf_nan=False)
+    """Log-odds that speak for links, and against starts, before that; fitted with it. It changes no link."""
     combine: Literal["mean", "sum"] = "mean"
     """How, with `compare: sightings`, their scores become one: `mean`, or `sum` as in GTR (Zhou et al. 2022)."""
     returning: Literal["reidentify", "new"] = "reidentify"
@@ -242,6 +259,8 @@ class DataConfig(Config):
     """Share of the epochs after which the model learns from its own mistakes; 1: never."""
     fragment: float = Field(0.01, ge=0, le=1)
     """Chance that a remembered track was broken, for each individual and frame."""
+    other_light: float = Field(0.8, ge=0, le=1)
+    """Share of clips whose crops are mirrored, turned, and seen in another light, more blurred or with noise."""
 
 
 class OptimizerConfig(Config):

@@ -2,10 +2,13 @@
 
 video ── crops ─┐
 detections ── Sightings ── Scorer.embed (tokens) ── Tracker, frame by frame ── Tracks
+
+The model `motion` scores sightings as they are: with it nothing of this loads torch.
 """
 
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,12 +27,19 @@ from kintrack.errors import CheckpointError, ConfigError, nearest_name
 from kintrack.io import check_against_video
 
 if TYPE_CHECKING:
+    from kintrack.core.sightings import Sightings
     from kintrack.models import GlobalTrackingTransformer
+    from kintrack.tracking import Score
+    from kintrack.tracking.motion import Motion
+
+    Model = GlobalTrackingTransformer | Motion
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how many frames are done, and of how many."""
 
 WEIGHTS = Path(__file__).parent / "weights"
+MOTION = "motion"
+"""The model without weights; see `kintrack.tracking.motion`."""
 _CHUNK = 64  # frames after which the tracker says how far it is
 _MOST_THREADS = 4  # a batch of crops gains nothing from more
 T = TypeVar("T")
@@ -54,7 +64,7 @@ class TrackConfig(Config):
 
 def follow(
     detections: Detections,
-    model: "GlobalTrackingTransformer",
+    model: "Model",
     video: Video | None = None,
     config: TrackConfig | None = None,
     progress: Progress | None = None,
@@ -63,7 +73,7 @@ def follow(
 
     Args:
         detections: of one video.
-        model: in `eval()` mode.
+        model: in `eval()` mode; or a `Motion`.
         video: the pixels that the model looks at; None for geometry alone.
         config: batch, threads and tracker are used.
         progress: is told of "looking" at crops and of "tracking".
@@ -73,21 +83,15 @@ def follow(
     """
     from kintrack.core.sightings import Sightings
     from kintrack.tracking import Tracker
-    from kintrack.windows.crops import iter_crops
-    from kintrack.windows.scorer import Scorer
+    from kintrack.tracking.motion import Motion
 
     config = config or TrackConfig()
     told = progress or _nobody
-    n, seen, scorer = detections.n_frames, Sightings.of(detections, config.tracker.size), Scorer(model)
-    crops: Iterable[Any] | None = None
-    if video is not None:
-        check_against_video(detections, video)
-        batches = iter_crops(video, detections, model.config.encoder, config.batch)
-        frame = detections.frame
-        crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
-    # A step of the tracker is too small to be shared among threads.
-    with cpu_threads(1 if crops is None else config.threads):
-        seen = scorer.embed(seen, crops)
+    n, seen = detections.n_frames, Sightings.of(detections, config.tracker.size)
+    score: Score
+    score, seen = (
+        (model, seen) if isinstance(model, Motion) else _embedded(model, detections, seen, video, config, told)
+    )
     with cpu_threads(1):
         tracker = Tracker(config.tracker, persistent_tracking=True)
         track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
@@ -95,34 +99,68 @@ def follow(
         for chunk in np.split(frames, range(_CHUNK, len(frames), _CHUNK)) if len(frames) else []:
             stop = int(chunk[-1]) + 1
             rows = detections.rows(int(chunk[0]), stop)
-            track[rows], confidence[rows] = tracker.update(scorer, seen.take(rows))
+            track[rows], confidence[rows] = tracker.update(score, seen.take(rows))
             told("tracking", n if stop > frames[-1] else stop, n)
     return Tracks(detections, track, confidence=confidence)
 
 
+def _embedded(
+    model: "GlobalTrackingTransformer",
+    detections: Detections,
+    seen: "Sightings",
+    video: Video | None,
+    config: TrackConfig,
+    told: Progress,
+) -> "tuple[Score, Sightings]":
+    """The model as a score, and the sightings with what it makes of them and of their pixels."""
+    from kintrack.windows.crops import iter_crops
+    from kintrack.windows.scorer import Scorer
+
+    scorer, crops = Scorer(model), None
+    if video is not None:
+        check_against_video(detections, video)
+        batches = iter_crops(video, detections, model.config.encoder, config.batch)
+        n, frame = detections.n_frames, detections.frame
+        crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
+    # A step of the tracker is too small to be shared among threads.
+    with cpu_threads(1 if crops is None else config.threads):
+        return scorer, scorer.embed(seen, crops)
+
+
 def model_names() -> list[str]:
-    """The models inside the package."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+    """The models inside the package: `motion`, and those with weights."""
+    return sorted([MOTION, *(path.stem for path in WEIGHTS.glob("*.safetensors"))])
 
 
 def find_model(name_or_path: str | Path) -> Path:
     """The file of a model: a path, the folder of a training, or the name of one inside the package. Never downloaded.
 
     Raises:
-        CheckpointError: it is none of them.
+        CheckpointError: it is none of them, or `motion`, which has no weights.
     """
-    path = Path(name_or_path)
-    for file in (path, path / "model.safetensors"):
-        if file.is_file():
-            return file
-    if str(name_or_path) in model_names():
-        return WEIGHTS / f"{name_or_path}.safetensors"
-    names = model_names()
-    hint = nearest_name(str(name_or_path), names) if names else "this installation has no models of its own"
+    if (file := _model_file(name_or_path)) is not None:
+        return file
+    if str(name_or_path) == MOTION:
+        raise CheckpointError(
+            f"the model {MOTION!r} has no weights: there is no file of it, and nothing to begin a training with; give "
+            "a model with weights, by name or as a file"
+        )
+    hint = nearest_name(str(name_or_path), model_names())
     raise CheckpointError(
         f"there is no model {str(name_or_path)!r}, by name or as a file; {hint}; or give the path of a .safetensors or "
         ".ckpt"
     )
+
+
+def _model_file(name_or_path: str | Path) -> Path | None:
+    path = Path(name_or_path)
+    own = WEIGHTS / f"{name_or_path}.safetensors"
+    return next((file for file in (path, path / "model.safetensors", own) if file.is_file()), None)
+
+
+def _is_motion(name_or_path: str | Path) -> bool:
+    """Whether the model without weights is meant: a file or a training of that name goes before it, as before all."""
+    return str(name_or_path) == MOTION and _model_file(name_or_path) is None
 
 
 def find_config(name_or_path: str | Path) -> Path:
@@ -131,16 +169,50 @@ def find_config(name_or_path: str | Path) -> Path:
     return own if own.is_file() and not path.is_file() else path
 
 
-def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "GlobalTrackingTransformer":
+def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "Model":
     """A model by name or path, on its device and in `eval()` mode.
 
     Raises:
         CheckpointError: there is no such model, or the file is not one, is damaged, or holds code.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or is none that the model runs on.
+    """
+    if _is_motion(name_or_path):
+        from kintrack.tracking.motion import Motion
+
+        if device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"the model {MOTION!r} runs on the cpu, but device {device!r} was asked for; leave it out"
+            )
+        return Motion()
+    return load_weights(name_or_path, device)
+
+
+def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer":
+    """A model that has learned; see `load_model`.
+
+    Raises:
+        CheckpointError: as there, and if the model has no weights.
     """
     from kintrack.models import checkpoint
 
     return checkpoint.load_model(find_model(name_or_path), choose_device(device))
+
+
+def model_facts(name_or_path: str | Path) -> dict[str, str]:
+    """What a result says of the model that made it: its name, and the hash of its weights where it has some."""
+    if _is_motion(name_or_path):
+        return {"model": MOTION}
+    path = find_model(name_or_path)
+    return {"model": path.stem, "model_sha256": file_hash(path)}
+
+
+def models_here() -> dict[str, str]:
+    """The models inside the package, each with what its card says that it is."""
+    from kintrack.tracking.motion import ABOUT
+
+    return {
+        name: ABOUT if _is_motion(name) else model_card(find_model(name)).get("about", "") for name in model_names()
+    }
 
 
 def model_card(path: Path) -> dict[str, Any]:
@@ -184,8 +256,10 @@ def cpu_threads(wanted: int | None) -> Iterator[None]:
 
     Threads that have to wait for a core cost many times what they save, so some are left to others.
     """
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:  # nothing to hold back: the model is one without weights
+        yield
+        return
     before = torch.get_num_threads()
     may_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(wanted or max(1, min(may_use // 2, _MOST_THREADS)))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kintrack.follow import Progress
-    from kintrack.metrics import Evaluation
+    from kintrack.metrics import Decisions, Evaluation
 
 
 def console(stderr: bool = True) -> "Console":
@@ -85,6 +85,23 @@ def print_scores(results: "Mapping[str, Evaluation]", first: str = "sequence") -
         for sequence, found in results.items():
             table.add_row(plain(sequence), *(_number(name, found[name]) for name in _CHIEF))
     console(stderr=False).print(table)
+    whole = next(iter(results.values())) if len(results) == 1 else results.get("all")
+    if whole is not None and len(whole.decisions):
+        say(confidence_line(whole.decisions))
+
+
+def confidence_line(decisions: "Decisions") -> str:
+    """What an evaluation says of the confidences: do they hold, and do they find the mistakes?"""
+    from kintrack.metrics import calibration, review
+
+    found = calibration(decisions.confidence, decisions.right)
+    links = int(decisions.is_link.sum())
+    judged = f"{links:,} links and {found.n - links:,} starts judged, {found.n_wrong:,} wrong"
+    head = f"confidence: {judged}; ECE {found.ece:.3f}"
+    if not found.n_wrong:
+        return head
+    held = review(decisions.confidence, decisions.right)
+    return f"{head}; the least sure 2 % hold {held:.0%} of the wrong ones"
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

@@ -88,6 +88,36 @@ def test_followers_stay_nearer_to_somebody_than_runners():
     assert nearest("follow") < 0.6 * nearest("run_and_tumble")
 
 
+def test_who_circles_comes_back_again_and_again():
+    position = FAMILIES["circle"](np.random.default_rng(1), 900, crowd(20, side=3000.0, persistence=15.0)).position
+    step = np.diff(position, axis=0)
+    turn = np.angle(np.exp(1j * np.diff(np.arctan2(step[..., 1], step[..., 0]), axis=0)))
+    assert (np.abs(turn.sum(axis=0)) > 4 * 2 * np.pi).all()  # at least four rounds, and never the other way
+    assert (np.sign(turn) == np.sign(turn.sum(axis=0))).mean() > 0.99
+    assert np.linalg.norm(position[-1] - position[0], axis=-1).max() < 0.3 * 3.0 * 900
+
+
+def test_some_circles_are_mills_around_one_centre():
+    def spread(seed):
+        centre = FAMILIES["circle"](np.random.default_rng(seed), 2000, crowd(30)).position.mean(axis=0)
+        return centre.std(axis=0).max()
+
+    spreads = np.array([spread(seed) for seed in range(12)])
+    assert (spreads < 100).any() and (spreads > 300).any()
+
+
+def test_on_a_trail_everybody_goes_where_others_went_in_both_directions():
+    paths = FAMILIES["trail"](np.random.default_rng(0), 1500, crowd(40, side=1000.0, speed=5.0))
+    place = paths.position[::10].reshape(-1, 2)
+    cells = len(np.unique((place // 40).astype(int), axis=0))
+    spread = FAMILIES["run_and_tumble"](np.random.default_rng(0), 1500, crowd(40, side=1000.0, speed=5.0))
+    confined, _ = Arena(np.zeros((40, 2)), np.full((40, 2), 1000.0)).confine(spread.position[::10])
+    assert cells < 0.6 * len(np.unique((confined.reshape(-1, 2) // 40).astype(int), axis=0))
+    step = np.diff(paths.position, axis=0)
+    ahead = (step * along(paths.heading[1:])).sum(axis=-1) / np.linalg.norm(step, axis=-1)
+    assert np.median(ahead) > 0.98
+
+
 def test_two_dancers_exchange_their_places():
     position = FAMILIES["formation"](np.random.default_rng(0), 600, crowd(2, side=300.0)).position
     between = position[:, 1] - position[:, 0]

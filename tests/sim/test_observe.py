@@ -7,8 +7,9 @@ from kintrack.core import boxes
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.errors import ConfigError, InputError
-from kintrack.sim import NoiseConfig, observe, random_noise, random_world, simulate
-from kintrack.sim.observe import covered_share, nearness
+from kintrack.sim import NoiseConfig, observe, simulate
+from kintrack.sim.hiding import covered_share, nearness
+from kintrack.sim.observe import remembered
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,112 @@ def test_scale_jitter_and_rescale_change_sides_alone(truth):
     change = np.log(boxes.sides(seen.detections.box[b]) / boxes.sides(truth.detections.box[a]))
     assert change.std() == pytest.approx(0.1, rel=0.05) and change.mean() == pytest.approx(np.log(0.8), abs=0.01)
     assert np.allclose(seen.detections.centre[b], truth.detections.centre[a])
+
+
+def errors(truth, noise, seed=0):
+    """(frames, individuals, x and y) displacement in sizes of a truth in which everybody is always in view."""
+    seen = observe(truth, noise, seed)
+    a, b = matched(truth, seen)
+    off = np.full((truth.detections.n_frames, len(truth.ids), 2), np.nan)
+    shift = seen.detections.centre[b] - truth.detections.centre[a]
+    off[seen.detections.frame[b], seen.identity[b]] = shift / boxes.size(truth.detections.box[a])[:, None]
+    return off
+
+
+@pytest.mark.parametrize("length", [5.0, 20.0])
+def test_an_error_that_persists_has_the_spread_and_the_memory_that_are_told(truth, length):
+    off = errors(truth, {"slow_jitter": 0.05, "slow_length": length})
+    assert off.std() == pytest.approx(0.05, rel=0.1)
+    for lag in (1, 5):
+        memory = (off[lag:] * off[:-lag]).mean() / (off**2).mean()
+        assert memory == pytest.approx(np.exp(-lag / length), abs=0.06)
+
+
+def test_white_and_persistent_errors_add_up(truth):
+    off = errors(truth, {"jitter": 0.04, "slow_jitter": 0.03})
+    assert off.std() == pytest.approx(0.05, rel=0.1)
+
+
+def test_persistent_errors_of_the_sides_leave_the_middle_alone(truth):
+    seen = observe(truth, {"slow_scale_jitter": 0.1, "slow_length": 10.0}, 0)
+    a, b = matched(truth, seen)
+    change = np.log(boxes.sides(seen.detections.box[b]) / boxes.sides(truth.detections.box[a]))
+    assert change.std() == pytest.approx(0.1, rel=0.1)
+    assert np.allclose(seen.detections.centre[b], truth.detections.centre[a])
+
+
+def test_what_is_remembered_fades_over_gaps_and_is_everyones_own():
+    n = 4000
+    track, frame = np.repeat(np.arange(n), 2), np.tile([0, 7], n)
+    error = remembered(np.random.default_rng(0), track, frame, 1, 10.0).reshape(n, 2)
+    assert np.corrcoef(error.T)[0, 1] == pytest.approx(np.exp(-0.7), abs=0.04)
+    assert abs(np.corrcoef(error[:-1, 1], error[1:, 0])[0, 1]) < 0.05
+    nobody = remembered(np.random.default_rng(0), np.full(2000, -1), np.arange(2000), 1, 1e6)[:, 0]
+    assert nobody.std() == pytest.approx(1.0, abs=0.1) and abs(np.corrcoef(nobody[1:], nobody[:-1])[0, 1]) < 0.1
+
+
+def test_keypoints_share_a_persistent_error():
+    tracks = simulate("flies", 0)
+    seen = observe(tracks, {"slow_jitter": 0.1}, 0)
+    a, b = matched(tracks, seen)
+    off = seen.detections.keypoints[b] - tracks.detections.keypoints[a]
+    assert np.nanmax(np.nanstd(off, axis=1)) < 1e-9 and np.nanstd(off) > 1.0
+
+
+def test_between_key_frames_boxes_are_on_straight_lines(truth):
+    seen = observe(truth, {"keyframes": (8, 8)}, 0)
+    a, b = matched(truth, seen)
+    true, drawn = np.empty((2, 400, 20, 4))
+    true[truth.detections.frame[a], truth.track[a]] = truth.detections.box[a]
+    drawn[seen.detections.frame[b], seen.identity[b]] = seen.detections.box[b]
+    assert np.allclose(drawn[::8], true[::8])
+    bend = np.diff(drawn, n=2, axis=0)
+    kinks = np.abs(bend).max(axis=(1, 2)) > 1e-6
+    assert np.flatnonzero(kinks).min() == 7 and ((np.flatnonzero(kinks) + 1) % 8 == 0).sum() >= kinks.sum() - 1
+    assert 0 < np.abs(drawn - true).max() < 40
+
+
+def test_an_interrupted_track_is_annotated_to_its_ends():
+    frame = np.r_[np.arange(0, 10), np.arange(30, 37)].astype(np.int32)
+    wild = np.random.default_rng(0).uniform(0, 100, (17, 2))
+    tracks = Tracks(Detections(frame, np.concatenate([wild, wild + 10], axis=1)), np.zeros(17, int))
+    seen = observe(tracks, {"keyframes": (4, 4)}, 0).detections
+    same = np.isclose(seen.box, tracks.detections.box).all(axis=1)
+    assert frame[same].tolist() == [0, 4, 8, 9, 30, 34, 36]
+
+
+def test_sides_that_are_held_change_in_key_frames_only(truth):
+    noise = {"keyframes": (6, 6), "held_sides": True}
+    seen = observe(truth, noise, 0)
+    tracks = Tracks(seen.detections, seen.identity)
+    links = tracks.links()
+    resized = np.abs(np.diff(boxes.sides(seen.detections.box[links]), axis=1)).max(axis=(1, 2)) > 1e-9
+    assert (seen.detections.frame[links[:, 1]][resized] % 6 == 0).mean() > 0.98  # all but each track's last frame
+    assert resized.mean() == pytest.approx(1 / 6, abs=0.02)
+    plain = observe(truth, {"keyframes": (6, 6)}, 0).detections.centre
+    assert np.allclose(np.sort(plain, axis=0), np.sort(seen.detections.centre, axis=0))
+
+
+def test_keypoints_are_annotated_with_their_boxes_around_them():
+    tracks = simulate("flies", 0)
+    seen = observe(tracks, {"keyframes": (3, 10), "held_sides": True}, 0).detections
+    assert np.array_equal(boxes.around_points(seen.keypoints), seen.box)
+    assert (np.isnan(seen.keypoints).sum()) == np.isnan(tracks.detections.keypoints).sum()
+
+
+@pytest.mark.parametrize("grid", [1.0, 4.0])
+def test_a_grid_rounds_boxes_and_lets_none_vanish(grid):
+    tracks = simulate({"n_frames": 30, "size": 5, "body": "box", "n_individuals": 30}, 0)
+    box = observe(tracks, {"grid": grid}, 0).detections.box
+    assert np.allclose(box / grid, np.round(box / grid)) and boxes.sides(box).min() >= grid
+    points = observe(simulate("particles", 0), {"grid": grid}, 0).detections.box
+    assert np.allclose(points / grid, np.round(points / grid)) and boxes.area(points).max() == 0
+
+
+def test_a_box_that_only_moves_keeps_its_sides_on_the_grid():
+    x = np.linspace(0, 30, 100)
+    tracks = Tracks(Detections(np.arange(100, dtype=np.int32), np.stack([x, x, x + 7.4, x + 9.3], axis=1)), [0] * 100)
+    assert (boxes.sides(observe(tracks, {"grid": 1.0}, 0).detections.box) == [7, 9]).all()
 
 
 @pytest.mark.parametrize("length", [1.0, 5.0])
@@ -201,17 +308,9 @@ def test_impossible_noise_is_refused(truth):
         observe(truth, {"jiter": 0.1})
     with pytest.raises(ConfigError, match=r"burst_length is \(5, 2\); wanted a least and a greatest length, from 1 up"):
         NoiseConfig.of({"burst_length": (5, 2)})
+    with pytest.raises(ConfigError, match=r"keyframes is \(0, 3\); wanted a least and a greatest number of frames"):
+        NoiseConfig.of({"keyframes": (0, 3)})
+    with pytest.raises(ConfigError, match="held_sides is about key frames; set keyframes, or held_sides to False"):
+        NoiseConfig.of({"held_sides": True})
     with pytest.raises(InputError, match="seed is 'x'; wanted a whole number"):
         observe(truth, None, "x")
-
-
-def test_random_noise_is_valid_and_of_all_kinds():
-    rng = np.random.default_rng(0)
-    noises = [random_noise(rng) for _ in range(200)]
-    for name in ("miss", "burst", "jitter", "false_rate", "keypoint_miss", "scale_jitter"):
-        share = np.mean([getattr(noise, name) > 0 for noise in noises])
-        assert 0.2 < share < 0.8, name
-    for seed, noise in enumerate(noises[:30]):
-        tracks = simulate(random_world(rng, n_frames=20), seed)
-        seen = observe(tracks, noise, seed)
-        assert len(seen.identity) == len(seen.detections) and np.isfinite(seen.detections.box).all()

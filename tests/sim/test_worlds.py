@@ -8,9 +8,11 @@ import pytest
 from kintrack.core import boxes
 from kintrack.core.tracks import same_tracks
 from kintrack.errors import ConfigError
-from kintrack.sim import PRESETS, WorldConfig, find_world, random_world, simulate, stage
+from kintrack.sim import PRESETS, find_world, simulate, stage
 
-FAMILIES = ["run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation"]
+FAMILIES = [
+    "run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation", "circle", "trail",
+]  # fmt: skip
 
 
 def steps(tracks):
@@ -179,6 +181,26 @@ def test_the_order_of_rows_in_a_frame_says_nothing_of_identities():
     assert all(a != b for a, b in itertools.pairwise(order)) and sorted(order[0]) == sorted(order[1])
 
 
+def test_limbs_stretch_boxes_outwards_and_leave_the_rest_as_it_is():
+    world = {"n_individuals": 12, "n_frames": 200, "body": "box", "arena": (4000, 4000), "size": 40, "wobble": 0}
+    rigid, moving = (simulate(world | {"limbs": limbs}, 0).detections for limbs in (0.0, 0.1))
+    out = (moving.box - rigid.box) * [-1, -1, 1, 1] / boxes.size(rigid.box)[:, None]
+    assert out.min() >= -1e-9 and (out < 0.01).mean() > 0.4  # at rest half of the time
+    assert out.std() == pytest.approx(0.1, rel=0.15)
+
+
+def test_sides_are_remembered_as_long_as_told():
+    world = {"n_individuals": 30, "n_frames": 400, "body": "box", "arena": (9000, 9000), "wobble": 0.1}
+
+    def memory(persistence):
+        tracks = simulate(world | {"wobble_persistence": persistence}, 0)
+        side = np.log(boxes.sides(tracks.detections.box[tracks.links()]))
+        return np.diff(side, axis=1).std() / 0.1
+
+    for persistence in (3.0, 30.0):  # the spread of x[t+1] - x[t] of the autoregression
+        assert memory(persistence) == pytest.approx(np.sqrt(2 - 2 * np.exp(-1 / persistence)), rel=0.1)
+
+
 def test_articulated_bodies_have_keypoints_inside_their_boxes_and_a_skeleton():
     detections = simulate("flies", 0).detections
     assert detections.keypoints.shape[1:] == (5, 2)
@@ -239,22 +261,3 @@ def test_impossible_worlds_are_refused():
         simulate({"drift": 0.1})
     with pytest.raises(ConfigError, match=r"arena is \(0, 5\); wanted a width and a height of at least 1 pixel"):
         simulate({"arena": (0, 5)})
-
-
-def test_random_worlds_are_valid_and_of_all_kinds():
-    rng = np.random.default_rng(0)
-    worlds = [random_world(rng, n_frames=12) for _ in range(150)]
-    assert {w.family for w in worlds} == set(FAMILIES)
-    assert {w.body for w in worlds} == {"point", "box", "ellipse", "articulated"}
-    assert {w.border for w in worlds} == {"walls", "open"}
-    counts = np.array([w.n_individuals for w in worlds])
-    assert counts.min() == 2 and 40 < counts.max() <= 60
-    for seed, world in enumerate(worlds[:40]):
-        tracks = simulate(world, seed)
-        assert np.isfinite(tracks.detections.box).all()
-        assert WorldConfig.of(world.to_dict()) == world
-
-
-def test_random_worlds_can_be_dense():
-    rng = np.random.default_rng(1)
-    assert max(random_world(rng, max_individuals=300).n_individuals for _ in range(100)) > 200

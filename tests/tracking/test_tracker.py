@@ -186,11 +186,56 @@ def test_videos_may_start_late_and_have_empty_frames():
     assert Tracker()(by_distance, late).track.tolist() == [0, 0]
 
 
-def test_a_link_carries_its_probability_and_a_start_none():
+def odds(probability):
+    return probability / (1 - probability)
+
+
+def test_a_link_carries_its_probability_and_what_had_no_alternative_none():
     seen = points([(0, 0)], [(0, 0)], [(10, 0)])
     tracks = Tracker({"memory": 1})(by_distance, seen)
     assert np.isnan(tracks.confidence[0])
-    assert tracks.confidence[1:] == pytest.approx([1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-2))])
+    assert odds(tracks.confidence[1:]) == pytest.approx(np.exp([3, 2]))
+
+
+def test_rivals_on_either_side_make_a_link_less_probable():
+    alone, beside = points([(0, 0)], [(0, 0)]), points([(0, 0)], [(0, 0), (20, 0)])
+    seen = [Tracker()(by_distance, d).confidence[1] for d in (alone, beside)]
+    assert odds(np.array(seen)) == pytest.approx([np.exp(3), np.exp(3) / (1 + np.exp(1))])
+    two_tracks = points([(0, 0), (20, 0)], [(0, 0)])
+    assert Tracker()(by_distance, two_tracks).confidence[2] == pytest.approx(seen[1])
+
+
+def test_a_start_carries_the_probability_that_it_is_none_of_those_near_it():
+    seen = points([(0, 0)], [(40, 0)])  # a logit of -1
+    tracks = Tracker()(by_distance, seen)
+    assert tracks.track.tolist() == [0, 1]
+    assert odds(tracks.confidence[1]) == pytest.approx(np.exp(1))
+    far = points([(0, 0)], [(400, 0)])
+    assert np.isnan(Tracker()(by_distance, far).confidence).all()
+
+
+def test_the_temperature_and_the_bias_change_confidences_and_no_link():
+    detections, _ = walkers(missed=0.2)
+    plain = Tracker()(by_distance, detections)
+    config = {"confidence_temperature": 2.0, "confidence_bias": 1.5}
+    fitted = Tracker(config)(by_distance, detections)
+    assert np.array_equal(fitted.track, plain.track)
+    is_link = np.isin(np.arange(len(plain)), plain.links()[:, 1])
+    known = ~np.isnan(plain.confidence)
+    assert (is_link & known).any() and (~is_link & known).any()
+    side = np.where(is_link, 1.0, -1.0)
+    expected = (np.log(odds(plain.confidence)) + 1.5 * side) / 2
+    assert np.log(odds(fitted.confidence))[known] == pytest.approx(expected[known])
+
+
+def test_a_detection_without_an_id_and_one_bound_by_its_place_alone_have_no_confidence():
+    lost = points([(0, 0), (100, 0)], [(0, 0)], [(0, 0), (60, 0)])  # a logit of -1: bound, not linked
+    tracks = Tracker({"max_tracks": 2})(by_distance, lost)
+    assert tracks.track.tolist() == [0, 1, 0, 0, 1]
+    assert np.isnan(tracks.confidence).tolist() == [True, True, False, False, True]
+    low = points([(0, 0)], [(40, 0)], score=[0.9, 0.1])
+    tracks = Tracker({"min_score": 0.5})(by_distance, low)
+    assert tracks.track.tolist() == [0, -1] and np.isnan(tracks.confidence).all()
 
 
 def test_a_threshold_refuses_less_likely_links():

@@ -25,8 +25,9 @@ class Tracks:
         track: (N,) int64, the id of each row's track; -1 is untracked.
         parent: (P, 2) int64, rows of (child, parent).
         names: what people call the tracks, where they have names.
-        confidence: (N,) float64 in [0, 1], the probability that a row is the same individual as the row before it in
-            its track; nan where nothing was decided (a track's first row, a hand-made track).
+        confidence: (N,) float64 in [0, 1], the probability that what was decided for a row is right: that it is the
+            same individual as the row before it in its track; for a track's first row, that it is none of those who
+            were looked for near it. nan where nothing was decided: nobody was near, or a person made the track.
     """
 
     detections: Detections

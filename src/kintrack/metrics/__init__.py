@@ -4,20 +4,39 @@ evaluate(truth, prediction)      one sequence
 evaluate_many({name: (truth, prediction)})   several, each and all together
 combine([...])                   evaluations of several sequences as one
 mot_challenge(truth, prediction) what MOTChallenge takes out before it counts
+calibration(confidence, right)   whether confidences hold what they say; review and risk_coverage: what they find
 """
 
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+import numpy as np
+
 from kintrack.core.tracks import Tracks
 from kintrack.errors import InputError
+from kintrack.metrics.calibration import Calibration, Decisions, calibration, judge, review, risk_coverage
 from kintrack.metrics.evaluation import MEASURES, Counts, Evaluation, combine, table
 from kintrack.metrics.hota import count_hota
-from kintrack.metrics.matching import Kind, Matcher, Unit, counts, find_candidates, set_aside
-from kintrack.metrics.mot import count_clear, count_identity
+from kintrack.metrics.matching import Candidates, Kind, Matcher, Unit, counts, find_candidates, set_aside
+from kintrack.metrics.mot import count_clear, count_identity, match_frames
 from kintrack.metrics.mot_challenge import mot_challenge
 
-__all__ = ["MEASURES", "Evaluation", "Matcher", "combine", "evaluate", "evaluate_many", "mot_challenge", "table"]
+__all__ = [
+    "MEASURES",
+    "Calibration",
+    "Decisions",
+    "Evaluation",
+    "Matcher",
+    "calibration",
+    "combine",
+    "evaluate",
+    "evaluate_many",
+    "judge",
+    "mot_challenge",
+    "review",
+    "risk_coverage",
+    "table",
+]
 
 Untracked = Literal["own", "drop"]
 
@@ -87,8 +106,19 @@ def evaluate(
         clear=count_clear(candidates, threshold),
         identity=count_identity(candidates, threshold),
         hota=count_hota(candidates),
+        decisions=_decisions(candidates, prediction, threshold),
     )
     return Evaluation(counted, provenance)
+
+
+def _decisions(candidates: Candidates, prediction: Tracks, threshold: float) -> Decisions:
+    """What the tracker was how sure of, where the truth can say whether it was right."""
+    if prediction.confidence is None:
+        return Decisions()
+    identity = np.full(len(prediction), -1, np.int64)
+    matched = match_frames(candidates, threshold)
+    identity[candidates.predicted_row[matched]] = candidates.individual[candidates.true_row[matched]]
+    return Decisions.of(identity, prediction.track, prediction.confidence)
 
 
 def evaluate_many(

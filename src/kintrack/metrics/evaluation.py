@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from kintrack._version import __version__
 from kintrack.core.detections import Floats
 from kintrack.errors import InputError, nearest_name
 from kintrack.metrics import hota, mot
+from kintrack.metrics.calibration import Decisions
 from kintrack.metrics.hota import HotaCounts
 from kintrack.metrics.mot import ClearCounts, IdentityCounts
 
@@ -70,6 +71,7 @@ class Counts:
     clear: ClearCounts
     identity: IdentityCounts
     hota: HotaCounts
+    decisions: Decisions = field(default_factory=Decisions)
 
 
 class Evaluation(Mapping[str, float]):
@@ -80,11 +82,13 @@ class Evaluation(Mapping[str, float]):
     Attributes:
         counts: what was counted.
         provenance: what was compared and how: matcher, threshold, version of kintrack, frames, sequences.
+        decisions: what the tracker was how sure of, and whether it was right; none where the prediction does not say.
         by_alpha: the HOTA family at each of the 19 thresholds `kintrack.metrics.hota.ALPHAS`.
     """
 
     def __init__(self, counts: Counts, provenance: Mapping[str, Any]) -> None:
         self.counts = counts
+        self.decisions = counts.decisions
         self.provenance = MappingProxyType({"kintrack": __version__, **provenance})
         curves: dict[str, Floats] = {name: getattr(hota, name)(counts.hota) for name in _BY_ALPHA}
         for curve in curves.values():
@@ -124,10 +128,11 @@ class Evaluation(Mapping[str, float]):
         return "\n".join([*(f"{name:<18}  {cell:>{width}}  {what}" for name, cell, what in rows), made])
 
     def to_dict(self) -> dict[str, Any]:
-        """Measures, curves over alpha and provenance, as JSON takes them: None stands for nan."""
+        """Measures, curves over alpha, confidence and provenance, as JSON takes them: None stands for nan."""
         curves = {name: [_or_none(value) for value in curve.tolist()] for name, curve in self.by_alpha.items()}
         measures = {name: _or_none(value) for name, value in self.items()}
-        return {"measures": measures, "by_alpha": curves, "provenance": dict(self.provenance)}
+        sure = self.decisions.to_dict() if len(self.decisions) else None
+        return {"measures": measures, "by_alpha": curves, "confidence": sure, "provenance": dict(self.provenance)}
 
     def to_json(self) -> str:
         """`to_dict` as text."""
@@ -174,6 +179,7 @@ def combine(evaluations: Mapping[str, Evaluation] | Sequence[Evaluation]) -> Eva
         clear=_sum([e.counts.clear for e in found]),
         identity=_sum([e.counts.identity for e in found]),
         hota=_sum([e.counts.hota for e in found]),
+        decisions=Decisions.pooled([e.counts.decisions for e in found]),
     )
     return Evaluation(counts, {**first, **added, "num_sequences": len(found), "sequences": names})
 

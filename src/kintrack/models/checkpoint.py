@@ -20,6 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from kintrack.errors import CheckpointError, ConfigError, OutputError
+from kintrack.models.encoder import weights_follow
 from kintrack.models.gtr import GlobalTrackingTransformer
 
 LAYOUT = 1  # raised when files change in a way that older versions of kintrack cannot read
@@ -76,7 +77,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
     except (KeyError, TypeError, ValueError) as error:  # what is ours by its name, but not by what is in it
         raise CheckpointError(f"{path} is damaged ({error!r}): {_WANTED}") from error
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not wanted
+        with torch.random.fork_rng(devices=[]), weights_follow():  # those that a new model draws are not wanted
             model = GlobalTrackingTransformer(config)
     except ConfigError as error:
         raise CheckpointError(

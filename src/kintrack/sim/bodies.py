@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from kintrack.core.boxes import around_points, from_centre
 from kintrack.core.detections import Skeleton
-from kintrack.sim.motion import along
+from kintrack.sim.motion import along, smooth_noise
 
 Floats = NDArray[np.float64]
 
@@ -83,3 +84,18 @@ def chain_skeleton(n_spine: int) -> Skeleton:
     middle, left, right = n_spine // 2, n_spine, n_spine + 1
     edges = (*((i, i + 1) for i in range(n_spine - 1)), (middle, left), (middle, right))
     return Skeleton((*spine, "left", "right"), edges, symmetries=((left, right),), name="chain")
+
+
+def reaches(rng: Generator, n_frames: int, size: Floats, limbs: float, persistence: float) -> Floats:
+    """(T, M, 4) by how many pixels limbs stretch each side of the box of each of M bodies, outwards.
+
+    Most of the time a limb is at rest beside the body, and sometimes far out: the square of the positive half of a
+    smooth normal noise, whose standard deviation is the square root of 5/4.
+    """
+    noise = smooth_noise(rng, n_frames, (len(size), 4), persistence)
+    return np.asarray(np.maximum(noise, 0.0) ** 2 * (limbs / np.sqrt(1.25) * size)[:, None], np.float64)
+
+
+def stretched(box: Floats, reach: Floats | None) -> Floats:
+    """Boxes (N, 4) whose sides were pushed outwards by a number of pixels each; None: by nothing."""
+    return box if reach is None else box + reach * [-1.0, -1.0, 1.0, 1.0]

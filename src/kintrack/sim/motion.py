@@ -296,6 +296,58 @@ def formation(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
     return Paths(position, np.arctan2(there[..., 1] - here[..., 1], there[..., 0] - here[..., 0]))
 
 
+def circle(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
+    """Circles around a centre that drifts at a tenth of the speed: everyone's own or, in a mill, one for all.
+
+    A turn by one radian takes `persistence` frames, more or less so that circles of all sizes fit into the arena.
+    """
+    n = len(crowd)
+    mill = rng.random() < 0.4
+    extent = crowd.arena.upper - crowd.arena.lower
+    pace = np.sqrt((crowd.speed**2).mean(axis=0))
+    radius = np.clip(pace * crowd.persistence, 0.3 * crowd.size, 0.35 * extent.min(axis=1) + 0.1 * crowd.size)
+    radius = radius * (rng.uniform(0.3, 1.5, n) if mill else rng.uniform(0.7, 1.4, n))
+    start = crowd.arena.lower + 0.5 * extent if mill else crowd.arena.scatter(rng)
+    sense = np.where(rng.random(n) < (1.0 if mill else 0.5), 1.0, -1.0)
+    turned = np.cumsum(np.broadcast_to(crowd.speed, (n_frames, n)), axis=0) / radius
+    angle = _directions(rng, crowd) + sense * turned
+    away = along(_directions(rng, crowd)) * (0.1 * pace * (not mill))[:, None]
+    centre = start + np.arange(n_frames)[:, None, None] * away
+    return Paths(centre + radius[:, None] * along(angle), angle + sense * np.pi / 2)
+
+
+def trail(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
+    """Along one to three closed trails, in both directions (ants, cars), everyone a little beside its middle.
+
+    A trail is a random curve of four harmonics. An individual turns back after 20 times `persistence` on average.
+    """
+    n, n_trails = len(crowd), int(rng.integers(1, 4))
+    lower, extent = crowd.arena.lower, crowd.arena.upper - crowd.arena.lower
+    angle, order = np.linspace(0.0, 2 * np.pi, 401), np.arange(1, 5)
+    swing = rng.standard_normal((n_trails, 2, 2, 4)) / order**1.5
+    waves = np.stack([np.cos(np.outer(order, angle)), np.sin(np.outer(order, angle))])
+    curve = np.einsum("kdph,pha->kad", swing, waves)
+    curve = (curve - curve.min(axis=1, keepdims=True)) / np.maximum(np.ptp(curve, axis=1, keepdims=True), 1e-9)
+    which = rng.integers(0, n_trails, n)
+    turns = rng.random((n_frames, n)) < 0.05 / crowd.persistence
+    sense = np.where(rng.random(n) < 0.5, 1.0, -1.0) * np.where(np.cumsum(turns, axis=0) % 2, -1.0, 1.0)
+    gone = np.cumsum(sense * crowd.speed, axis=0)
+    beside = rng.normal(0.0, 0.5, (n, 2)) * crowd.size[:, None]
+    position, heading = np.empty((n_frames, n, 2)), np.empty((n_frames, n))
+    for k in range(n_trails):
+        walkers = np.flatnonzero(which == k)
+        if not len(walkers):
+            continue
+        points = lower[0] + (0.05 + 0.9 * curve[k]) * extent[0]
+        side = np.diff(points, axis=0)
+        mile = np.concatenate([[0.0], np.cumsum(np.hypot(side[:, 0], side[:, 1]))])
+        place = (rng.uniform(0.0, mile[-1], len(walkers)) + gone[:, walkers]) % mile[-1]
+        position[:, walkers] = np.stack([np.interp(place, mile, points[:, axis]) for axis in (0, 1)], axis=-1)
+        ahead = side[np.clip(np.searchsorted(mile, place, side="right") - 1, 0, len(side) - 1)]
+        heading[:, walkers] = np.arctan2(ahead[..., 1], ahead[..., 0]) + np.where(sense[:, walkers] < 0, np.pi, 0.0)
+    return Paths(position + beside, heading)
+
+
 FAMILIES: dict[str, Callable[[Generator, int, Crowd], Paths]] = {
     "run_and_tumble": run_and_tumble,
     "ornstein_uhlenbeck": ornstein_uhlenbeck,
@@ -304,4 +356,6 @@ FAMILIES: dict[str, Callable[[Generator, int, Crowd], Paths]] = {
     "flock": flock,
     "follow": follow,
     "formation": formation,
+    "circle": circle,
+    "trail": trail,
 }

@@ -1,63 +1,29 @@
 """What a detector makes of the truth: it misses, it is inexact, it sees what is not there.
 
-truth ── missed (singly, in bursts, behind others) ── jittered ── false ones added ── scored ── shuffled
+truth ── annotated ── missed (singly, in bursts, behind others and objects) ── merged ── jittered ── false ones added
+      ── scored ── shuffled
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
-import pydantic
 from numpy.random import Generator
 from numpy.typing import NDArray
-from pydantic import Field
 
-from kintrack.config import Config
 from kintrack.core import boxes
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import point_size
 from kintrack.core.tracks import Tracks
+from kintrack.sim.hiding import behind_objects, covered_share, in_bursts, merge, nearness
 from kintrack.sim.motion import generator
+from kintrack.sim.noise import NoiseConfig
+
+__all__ = ["NoiseConfig", "Observation", "covered_share", "nearness", "observe"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-
-class NoiseConfig(Config):
-    """How a detector errs. Shares are of the true detections."""
-
-    miss: float = Field(default=0.0, ge=0, le=1)
-    """Share missed singly, each by itself."""
-    burst: float = Field(default=0.0, ge=0, lt=1)
-    """Share missed in bursts, several frames of one individual in a row."""
-    burst_length: tuple[int, int] = (2, 25)
-    """Least and greatest length of a burst, in frames."""
-    occlusion: float | None = Field(default=None, gt=0, le=1)
-    """Share of its box above which a body that lies behind one nearer body is missed; None: never."""
-    jitter: float = Field(default=0.0, ge=0)
-    """Standard deviation of a box's middle and of keypoints, in x and in y, in sizes of the object."""
-    scale_jitter: float = Field(default=0.0, ge=0)
-    """Standard deviation of a box's width and height, in their logarithm."""
-    rescale: float = Field(default=1.0, gt=0)
-    """What all boxes are larger by than the truth: detectors and annotators have their habits."""
-    keypoint_miss: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the keypoints that are missed; a detection keeps at least one."""
-    false_rate: float = Field(default=0.0, ge=0)
-    """False detections, as a share of the true ones."""
-    false_near: float = Field(default=0.5, ge=0, le=1)
-    """Share of the false detections that lie on or beside a true one; the others are anywhere."""
-    false_length: float = Field(default=1.0, ge=1)
-    """Frames for which a false detection stays, on average."""
-    point_size: float | None = Field(default=None, gt=0)
-    """Size in pixels of an object given as a point; None: a quarter of the median distance to the nearest neighbour."""
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> Self:
-        if not 1 <= self.burst_length[0] <= self.burst_length[1]:
-            raise ValueError(f"burst_length is {self.burst_length}; wanted a least and a greatest length, from 1 up")
-        return self
 
 
 class Observation(NamedTuple):
@@ -82,7 +48,7 @@ def observe(
     rng = generator(seed)
     covered = covered_share(truth) if noise.occlusion is not None else np.zeros(len(truth))
     missed = rng.random(len(truth)) < noise.miss
-    missed |= _in_bursts(truth, noise, rng)
+    missed |= in_bursts(truth, noise, rng)
     if noise.occlusion is not None:
         missed |= covered > noise.occlusion
     source = Detections(
@@ -90,69 +56,24 @@ def observe(
         skeleton=truth.detections.skeleton, video=truth.detections.video,
     )  # fmt: skip
     size = _sizes(source, noise)
-    kept = ~missed
-    seen = _jittered(source.take(kept), size[kept], noise, rng)
+    if noise.keyframes is not None:
+        source = _annotated(source, truth.track, noise.keyframes, noise.held_sides, rng)
+    if noise.occluders:
+        missed |= behind_objects(source, size, noise, rng)
+    kept = np.flatnonzero(~missed)
+    seen, known = source.take(kept), truth.track[kept]
+    if noise.merge:
+        seen, known, single = merge(seen, known, size[kept], noise, rng)
+        kept = kept[single]
+    seen = _jittered(seen, size[kept], noise, rng, truth.track[kept])
     # A logistic of a normal variable: most true detections above 0.8, most false ones below 0.7, with an overlap.
     seen = seen.with_columns(score=_logistic(rng.normal(2.5 - 2.0 * covered[kept], 1.0)))
     false = _false(source, size, truth.detections.n_frames, noise, rng)
     both = Detections.concat([seen, false])
     order = np.argsort(np.concatenate([seen.frame, false.frame]), kind="stable")
-    identity = np.concatenate([truth.track[kept], np.full(len(false), -1)])[order]
+    identity = np.concatenate([known, np.full(len(false), -1)])[order]
     shuffled = np.lexsort((rng.random(len(both)), both.frame))
-    return Observation(both.take(shuffled), identity[shuffled])
-
-
-def nearness(track: Ints) -> Floats:
-    """(N,) in [0, 1) how near to the camera each individual is: of two that overlap, the nearer one hides the other.
-
-    A fixed property of the identity (the fractional part of its number times the golden ratio), so that what is drawn
-    and what is detected agree; it has nothing to do with the order in which individuals appear.
-    """
-    return np.asarray((np.asarray(track) * 0.6180339887498949) % 1.0, np.float64)
-
-
-def covered_share(truth: Tracks) -> Floats:
-    """(N,) the largest share of each row's box that lies behind the box of one nearer individual in its frame."""
-    frame, box = truth.detections.frame, truth.detections.box
-    covered = np.zeros(len(truth))
-    near, area = nearness(truth.track), boxes.area(box)
-    if not (area > 0).any():
-        return covered
-    lower, upper = (corner.T for corner in boxes.corners(box))
-    starts = np.flatnonzero(np.r_[True, np.diff(frame) != 0])
-    counts = np.diff(np.r_[starts, len(frame)])
-    for n in np.unique(counts[counts > 1]).tolist():  # frames with equally many rows make one dense block
-        rows = starts[counts == n][:, None] + np.arange(n)
-        for some in np.array_split(rows, max(1, rows.size * n // 200_000)):
-            shared = (near[some][:, None, :] > near[some][:, :, None]).astype(np.float64)
-            for low, high in zip(lower[:, some], upper[:, some], strict=True):
-                side = np.minimum(high[:, :, None], high[:, None, :]) - np.maximum(low[:, :, None], low[:, None, :])
-                shared *= np.maximum(side, 0.0)
-            covered[some] = np.nan_to_num(shared).max(axis=2) / np.maximum(np.nan_to_num(area[some]), 1e-9)
-    return covered
-
-
-def _in_bursts(truth: Tracks, noise: NoiseConfig, rng: Generator) -> Bools:
-    """Which rows fall into a burst.
-
-    Bursts start by chance in any frame of a track and overlap freely; the chance makes the share of rows that no burst
-    covers equal to ``exp(-chance * mean length)``.
-    """
-    missed = np.zeros(len(truth), bool)
-    if not noise.burst:
-        return missed
-    order = np.lexsort((truth.detections.frame, truth.track))
-    order = order[truth.track[order] >= 0]
-    track, frame = truth.track[order], truth.detections.frame[order].astype(np.int64)
-    low, high = noise.burst_length
-    chance = -np.log1p(-noise.burst) / (0.5 * (low + high))
-    begins = rng.random(len(order)) < chance
-    until = np.where(begins, frame + rng.integers(low, high + 1, len(order)), 0)
-    # Tracks are laid end to end on one axis, so a running maximum never reaches from one into the next.
-    apart = track * (int(frame.max(initial=0)) + high + 2)
-    reach = np.maximum.accumulate(np.where(begins, until + apart, -1))
-    missed[order] = reach > frame + apart
-    return missed
+    return Observation(_rounded(both, noise.grid).take(shuffled), identity[shuffled])
 
 
 def _sizes(detections: Detections, noise: NoiseConfig) -> Floats:
@@ -164,19 +85,94 @@ def _sizes(detections: Detections, noise: NoiseConfig) -> Floats:
     return size
 
 
-def _jittered(rows: Detections, size: Floats, noise: NoiseConfig, rng: Generator) -> Detections:
-    """Every row a little off: in place, in its sides, and in its keypoints, around which its box is then drawn anew."""
+def _jittered(
+    rows: Detections, size: Floats, noise: NoiseConfig, rng: Generator, track: Ints | None = None
+) -> Detections:
+    """Every row a little off: in place, in its sides, and in its keypoints, around which its box is then drawn anew.
+
+    What is off for a while belongs to a track (N,); without tracks nothing is.
+    """
     n, d = len(rows), rows.ndim
     shift = rng.standard_normal((n, d)) * noise.jitter * size[:, None]
-    scale = noise.rescale * np.exp(noise.scale_jitter * rng.standard_normal((n, d)))
+    stretch = noise.scale_jitter * rng.standard_normal((n, d))
+    slow = np.zeros((n, d))
+    if track is not None and (noise.slow_jitter or noise.slow_scale_jitter):
+        error = remembered(rng, track, rows.frame, 2 * d, noise.slow_length)
+        slow = error[:, :d] * noise.slow_jitter * size[:, None]
+        stretch += error[:, d:] * noise.slow_scale_jitter
+    scale = noise.rescale * np.exp(stretch)
     if rows.keypoints is not None:
-        keypoints = _jittered_keypoints(rows, size, scale, noise, rng)
+        keypoints = _jittered_keypoints(rows, size, scale, noise, rng) + slow[:, None]
         return rows.with_columns(keypoints=keypoints, box=boxes.around_points(keypoints))
     lower, upper = boxes.corners(rows.box)  # not `sides`, which would call a nan box empty
-    middle = 0.5 * (lower + upper) + shift
+    middle = 0.5 * (lower + upper) + shift + slow
     half = 0.5 * (upper - lower) * scale
     area = None if rows.area is None else rows.area * scale.prod(axis=1)
     return rows.with_columns(box=np.concatenate([middle - half, middle + half], axis=1), area=area)
+
+
+def remembered(rng: Generator, track: Ints, frame: NDArray[np.integer], n_columns: int, length: float) -> Floats:
+    """(N, C) standard normal errors that each track remembers for `length` frames, however many it was not seen in.
+
+    The autoregression of `kintrack.sim.motion.smooth_noise`, with ``k^g`` across a gap of g frames. Rows of nobody
+    (-1) remember nothing.
+    """
+    error = rng.standard_normal((len(track), n_columns))
+    order = np.lexsort((frame, track))
+    order = order[track[order] >= 0]
+    new = np.r_[True, np.diff(track[order]) != 0][: len(order)]
+    starts = np.flatnonzero(new)
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    turns = np.argsort(place, kind="stable")  # first everyone's first row, then everyone's second one ...
+    for now in np.split(turns, np.flatnonzero(np.diff(place[turns])) + 1)[1:]:
+        row, before = order[now], order[now - 1]
+        keep = np.exp(-(frame[row] - frame[before]) / length)[:, None]
+        error[row] = keep * error[before] + np.sqrt(1.0 - keep**2) * error[row]
+    return error
+
+
+def _annotated(rows: Detections, track: Ints, every: tuple[int, int], held_sides: bool, rng: Generator) -> Detections:
+    """Rows as an annotator draws them: in key frames, with boxes and keypoints on straight lines between.
+
+    Each uninterrupted stretch of a track has its own interval, and its first and last row are always drawn. Sides that
+    are held are those of the last key frame; a body of keypoints has no sides of its own to be held.
+    """
+    order = np.lexsort((rows.frame, track))
+    if not len(order):
+        return rows
+    begins = np.r_[True, (np.diff(track[order]) != 0) | (np.diff(rows.frame[order]) != 1) | (track[order][1:] < 0)]
+    stretch = np.cumsum(begins) - 1
+    place = np.arange(len(order)) - np.flatnonzero(begins)[stretch]
+    interval = rng.integers(every[0], every[1] + 1, int(stretch[-1]) + 1)[stretch]
+    key = np.flatnonzero((place % interval == 0) | np.r_[begins[1:], True])
+
+    def between(column: Floats) -> Floats:
+        flat = column.reshape(len(column), -1)[order]
+        drawn = np.empty_like(flat)
+        for c in range(flat.shape[1]):
+            drawn[order, c] = np.interp(np.arange(len(order)), key, flat[key, c])
+        drawn = drawn.reshape(column.shape)
+        return np.where(np.isnan(drawn) | np.isnan(column), column, drawn)  # who is not visible stays so
+
+    keypoints = None if rows.keypoints is None else between(rows.keypoints)
+    box = between(rows.box) if keypoints is None else boxes.around_points(keypoints)
+    if held_sides and keypoints is None:
+        last = np.empty(len(order), np.int64)
+        last[order] = order[key[np.searchsorted(key, np.arange(len(order)), side="right") - 1]]
+        box = boxes.from_centre(boxes.centre(box), boxes.sides(rows.box)[last])
+    return rows.with_columns(box=box, keypoints=keypoints, area=None if rows.area is None else between(rows.area))
+
+
+def _rounded(rows: Detections, grid: float) -> Detections:
+    """Boxes, and keypoints where there are, on multiples of `grid` pixels; a side of a box that has one keeps one."""
+    if not grid:
+        return rows
+    if rows.keypoints is not None:
+        keypoints = np.round(rows.keypoints / grid) * grid
+        return rows.with_columns(keypoints=keypoints, box=boxes.around_points(keypoints))
+    lower, sides = np.round(boxes.corners(rows.box)[0] / grid) * grid, boxes.sides(rows.box)
+    upper = lower + np.where(sides > 0, np.maximum(np.round(sides / grid), 1.0), 0.0) * grid
+    return rows.with_columns(box=np.concatenate([lower, upper], axis=1))
 
 
 def _jittered_keypoints(rows: Detections, size: Floats, scale: Floats, noise: NoiseConfig, rng: Generator) -> Floats:
@@ -235,21 +231,3 @@ def _extent(detections: Detections) -> tuple[Floats, Floats]:
 
 def _logistic(x: Floats) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-x)), np.float64)
-
-
-def random_noise(rng: Generator) -> NoiseConfig:
-    """Noise as training wants it: from none to strong, of several kinds at once, never the same twice."""
-    length = int(rng.integers(3, 26))
-    return NoiseConfig(
-        miss=float(rng.choice([0.01, 0.03, 0.06, 0.1])) if rng.random() < 0.5 else 0.0,
-        burst=float(rng.uniform(0.01, 0.1)) if rng.random() < 0.3 else 0.0,
-        burst_length=(2, length),
-        occlusion=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.6 else None,
-        jitter=float(rng.choice([0.01, 0.02, 0.04, 0.06, 0.08])) if rng.random() < 0.6 else 0.0,
-        scale_jitter=float(rng.uniform(0.0, 0.1)) if rng.random() < 0.6 else 0.0,
-        rescale=float(rng.uniform(0.55, 1.2)) if rng.random() < 0.3 else 1.0,
-        keypoint_miss=float(rng.uniform(0.0, 0.3)) if rng.random() < 0.4 else 0.0,
-        false_rate=float(rng.choice([0.01, 0.03, 0.06])) if rng.random() < 0.45 else 0.0,
-        false_near=float(rng.uniform(0.0, 1.0)),
-        false_length=float(rng.uniform(1.0, 6.0)) if rng.random() < 0.3 else 1.0,
-    )

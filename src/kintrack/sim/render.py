@@ -71,7 +71,8 @@ class DrawnVideo(Video):
         upper = np.nan_to_num(detections.box[:, 2:]).max(axis=0, initial=1.0)
         self._size = info.shape if info and info.shape else (int(np.ceil(upper[1])), int(np.ceil(upper[0])))
         self._textures: dict[int, Pixels] = {}
-        self._backdrop = self._draw_backdrop()
+        self.backdrop = Backdrop(appearance, self._size, np.random.default_rng([seed, 1]))
+        self._behind: Pixels | None = None  # the whole of it, once a frame is drawn
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -95,17 +96,13 @@ class DrawnVideo(Video):
         spots = _field(rng, (side, side), 4) + 0.6 * _field(rng, (side, side), 10)
         return np.asarray(spots[..., None] + rng.standard_normal(channels) * (0.5 if channels == 1 else 0.8))
 
-    def _draw_backdrop(self) -> Pixels:
-        rng = np.random.default_rng([self._seed, 1])
-        grains = [max(2, max(self._size) // pixels) for pixels in (64, 12)]
-        texture = _field(rng, self._size, grains[0]) + 0.5 * _field(rng, self._size, grains[1])
-        level = 0.5 - 0.5 * self._appearance.contrast
-        return (level + self._appearance.background * texture)[..., None].astype(np.float32)
-
     def _read(self, frame: int) -> NDArray[np.uint8]:
         scene, look = self._scene, self._appearance
         shift = -np.round(scene.camera[frame]).astype(int) if frame < len(scene.camera) else np.zeros(2, int)
-        image = np.repeat(np.roll(self._backdrop, tuple(shift[::-1]), axis=(0, 1)), look.channels, axis=2)
+        if self._behind is None:
+            lines, columns = (np.arange(side, dtype=np.float64)[None] + 0.5 for side in self._size)
+            self._behind = self.backdrop.at(lines, columns)[0, ..., None]
+        image = np.repeat(np.roll(self._behind, tuple(shift[::-1]), axis=(0, 1)), look.channels, axis=2)
         rows = scene.tracks.detections.rows(frame, frame + 1)
         for row in rows.start + np.argsort(nearness(scene.tracks.track[rows]), kind="stable"):
             self._draw_body(image, int(row))
@@ -123,6 +120,41 @@ class DrawnVideo(Video):
             if np.isfinite(scene.centre[row, part]).all() and np.isfinite(axes).all():
                 span = (part / n_parts, (part + 1) / n_parts)
                 _draw_ellipse(image, texture, scene.centre[row, part], axes, scene.heading[row, part], span)
+
+
+class Backdrop:
+    """What lies behind everything: two grains of smooth noise, known anywhere without being painted as a whole."""
+
+    def __init__(self, appearance: AppearanceConfig, size: tuple[int, int], rng: Generator) -> None:
+        self.level = 0.5 - 0.5 * appearance.contrast
+        self._size = size
+        shares = (appearance.background, 0.5 * appearance.background)
+        grains = (max(2, max(size) // pixels) for pixels in (64, 12))
+        self._knots = [share * _knots(rng, size, grain) for share, grain in zip(shares, grains, strict=True)]
+
+    def at(self, y: Floats, x: Floats) -> Pixels:
+        """(N, H, W) brightness at the crossings of H lines, y (N, H), and W columns, x (N, W), in pixels.
+
+        Beyond the picture it is as at the border.
+        """
+        image = np.full((len(y), y.shape[1], x.shape[1]), self.level, np.float32)
+        for knots in self._knots:
+            down, first_down = _hats(y, self._size[0], knots.shape[0])
+            across, first_across = _hats(x, self._size[1], knots.shape[1])
+            # Only the knots around each square are needed; weights beyond the last knot are 0 anyway.
+            i = np.minimum(first_down[:, None] + np.arange(down.shape[2]), knots.shape[0] - 1)
+            j = np.minimum(first_across[:, None] + np.arange(across.shape[2]), knots.shape[1] - 1)
+            image += down @ knots[i[:, :, None], j[:, None, :]].astype(np.float32) @ across.transpose(0, 2, 1)
+        return image
+
+
+def _hats(place: Floats, n: int, n_knots: int) -> tuple[Pixels, NDArray[np.int64]]:
+    """(N, S, K) weights of linear interpolation between the K knots from (N,) on, at places (N, S) among n pixels."""
+    at = np.clip((place - 0.5) * ((n_knots - 1) / max(n - 1, 1)), 0, n_knots - 1)
+    first = np.floor(at.min(axis=1)).astype(np.int64)
+    width = int((np.floor(at.max(axis=1)).astype(np.int64) - first).max(initial=0)) + 2
+    off = (at - first[:, None]).astype(np.float32)[..., None] - np.arange(width, dtype=np.float32)
+    return np.maximum(0.0, 1.0 - np.abs(off)), first
 
 
 def _draw_ellipse(
@@ -157,10 +189,15 @@ def _draw_ellipse(
 
 def _field(rng: Generator, shape: tuple[int, int], grains: int) -> Floats:
     """(Y, X) of about standard normal values that change over the given number of grains along the longer side."""
+    knots = _knots(rng, shape, grains)
+    down, across = _ramps(shape[0], knots.shape[0]), _ramps(shape[1], knots.shape[1])
+    return np.asarray(down @ knots @ across.T, np.float64)
+
+
+def _knots(rng: Generator, shape: tuple[int, int], grains: int) -> Floats:
+    """The values between which `_field` interpolates: one a grain, along both axes."""
     cell = max(shape) / grains
-    counts = [max(2, round(side / cell)) + 1 for side in shape]
-    across, down = _ramps(shape[0], counts[0]), _ramps(shape[1], counts[1])
-    return np.asarray(1.5 * across @ rng.standard_normal(counts) @ down.T, np.float64)
+    return 1.5 * rng.standard_normal([max(2, round(side / cell)) + 1 for side in shape])
 
 
 def _ramps(n: int, n_knots: int) -> Floats:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from kintrack.core import boxes
 from kintrack.core.detections import Detections, VideoInfo
 from kintrack.core.tracks import Tracks
-from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, spines, turn_after
+from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, reaches, spines, stretched, turn_after
+from kintrack.sim.interruptions import Told, fly, meet_and_visit, rest
 from kintrack.sim.motion import FAMILIES, Arena, Crowd, generator, smooth_noise
 from kintrack.sim.worlds import WorldConfig, find_world
 
@@ -78,14 +79,16 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     rng = generator(seed)
     n_steps = world.n_frames * world.stride
     crowd = _people(world, rng, n_steps)
-    position, heading, renewed = _move(world, crowd, rng, n_steps)
+    (position, heading, inside), renewed = _move(world, crowd, rng, n_steps)
     camera = smooth_noise(rng, n_steps, (1, 2), world.camera_persistence) * world.camera * world.size
     position = position - camera
-    in_view = np.asarray(((position >= 0) & (position < world.arena)).all(axis=-1))
+    in_view = np.asarray(((position >= 0) & (position < world.arena)).all(axis=-1)) & ~inside
     episode = _episodes(in_view, renewed, world.max_absence)
     aspect = world.aspect * np.exp(world.aspect_spread * rng.standard_normal(len(crowd)))
     sides = crowd.size[:, None] * np.stack([np.sqrt(aspect), 1 / np.sqrt(aspect)], axis=1)
-    change = smooth_noise(rng, n_steps, sides.shape, 10.0) if world.wobble else np.zeros((n_steps, *sides.shape))
+    change = np.zeros((n_steps, *sides.shape))
+    if world.wobble:
+        change = smooth_noise(rng, n_steps, sides.shape, world.wobble_persistence)
     order = rng.random(in_view.shape)
     seen = slice(0, n_steps, world.stride)
     frame, individual = np.nonzero(in_view[seen])
@@ -93,7 +96,10 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     frame, individual = frame[shuffled], individual[shuffled]
     step = frame * world.stride
     length, width = (sides[individual] * np.exp(world.wobble * change[step, individual])).T
-    bodies = _Bodies(position[step, individual], length, width, _lagged(world, heading, step, individual, rng))
+    lying = _lagged(world, heading, step, individual, rng)
+    reach = reaches(rng, n_steps, crowd.size, world.limbs, world.limb_persistence) if world.limbs else None
+    reach = None if reach is None else reach[step, individual]
+    bodies = _Bodies(position[step, individual], length, width, lying, reach)
     shapes = _shapes(world, bodies)
     info = VideoInfo(n_frames=world.n_frames, shape=world.arena[::-1], fps=world.fps / world.stride)
     detections = Detections(
@@ -123,9 +129,14 @@ def _people(world: WorldConfig, rng: Generator, n_steps: int) -> Crowd:
     return Crowd(Arena(margin, arena - margin, is_open), speed, size, world.persistence)
 
 
-def _move(world: WorldConfig, crowd: Crowd, rng: Generator, n_steps: int) -> tuple[Floats, Floats, Bools]:
-    """Positions (T, M, 2) in the arena, headings (T, M), and (T, M) where an individual gives way to another one."""
-    position, heading = FAMILIES[world.family](rng, n_steps, crowd)
+def _move(world: WorldConfig, crowd: Crowd, rng: Generator, n_steps: int) -> tuple[Told, Bools]:
+    """Everyone's path in the arena, and (T, M) where an individual gives way to another one."""
+    paths = FAMILIES[world.family](rng, n_steps, crowd)
+    if world.rests:
+        paths = rest(rng, paths, world.rests, world.rest_length)
+    if world.flights:
+        paths = fly(rng, world, crowd, paths)
+    position, heading = paths
     renewed = np.zeros(heading.shape, bool)
     if world.drift:
         angle = rng.uniform(-np.pi, np.pi)
@@ -137,11 +148,16 @@ def _move(world: WorldConfig, crowd: Crowd, rng: Generator, n_steps: int) -> tup
         jump = rng.uniform(0.0, 2.0, position.shape) * (crowd.arena.upper - crowd.arena.lower)
         position = position + np.cumsum(reborn[..., None] * jump, axis=0)
         renewed |= reborn
+    broken = renewed.copy()
+    rounds = crowd.arena.rounds(position)
+    broken[1:] |= (rounds[1:] != rounds[:-1]).any(axis=-1)
     if world.max_absence is not None:  # around the torus is a way out and in again, by another one
-        rounds = crowd.arena.rounds(position)
-        renewed[1:] |= (rounds[1:] != rounds[:-1]).any(axis=-1)
+        renewed = broken
     position, flip = crowd.arena.confine(position)
-    return position, np.arctan2(np.sin(heading) * flip[..., 1], np.cos(heading) * flip[..., 0]), renewed
+    heading = np.arctan2(np.sin(heading) * flip[..., 1], np.cos(heading) * flip[..., 0])
+    if world.meetings or world.nests:
+        return meet_and_visit(rng, world, crowd, position, heading, broken), renewed
+    return Told(position, heading, np.zeros(heading.shape, bool)), renewed
 
 
 def _episodes(in_view: Bools, renewed: Bools, max_absence: int | None) -> Ints:
@@ -179,21 +195,25 @@ class _Bodies(NamedTuple):
     """(N,) pixels across it."""
     headings: Floats
     """(N, S) radians, of each segment, head first."""
+    reach: Floats | None = None
+    """(N, 4) pixels by which limbs stretch the box on each side."""
 
 
 def _shapes(world: WorldConfig, bodies: _Bodies) -> Shapes:
     """What a detector would see of the bodies inside the picture."""
-    middle, length, width, headings = bodies
+    middle, length, width, headings, reach = bodies
     edge = world.arena[::-1]
     if world.body == "point":
         return Shapes(boxes.from_centre(middle, 0.0))
     if world.body == "box":
-        return Shapes(boxes.clip(boxes.from_centre(middle, np.stack([width, length], axis=1)), edge))
+        whole_box = boxes.from_centre(middle, np.stack([width, length], axis=1))
+        return Shapes(boxes.clip(stretched(whole_box, reach), edge))
     if world.body == "ellipse":
         whole = ellipses(middle, length, width, headings[:, 0])
         box = boxes.clip(whole.box, edge)
         assert whole.area is not None
-        return Shapes(box, area=whole.area * boxes.area(box) / boxes.area(whole.box))
+        area = whole.area * boxes.area(box) / boxes.area(whole.box)
+        return Shapes(boxes.clip(stretched(whole.box, reach), edge), area=area)
     keypoints = chains(spines(middle, length, headings), width, headings).keypoints
     assert keypoints is not None
     inside = ((keypoints >= 0) & (keypoints < world.arena)).all(axis=-1, keepdims=True)
@@ -203,7 +223,7 @@ def _shapes(world: WorldConfig, bodies: _Bodies) -> Shapes:
 
 def _parts(bodies: _Bodies) -> tuple[Floats, Floats, Floats, Floats]:
     """Centre (N, P, 2), length, width and heading (N, P) of the ellipses that bodies are drawn as: one a segment."""
-    middle, length, width, headings = bodies
+    middle, length, width, headings, _ = bodies
     n_parts = headings.shape[1]
     if n_parts == 1:
         return middle[:, None], length[:, None], width[:, None], headings

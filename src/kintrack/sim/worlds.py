@@ -1,17 +1,17 @@
-"""What worlds there are: their options, some by name, and as many as training wants at random."""
+"""What worlds there are: their options, and some by name."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-import numpy as np
 import pydantic
-from numpy.random import Generator
 from pydantic import Field
 
 from kintrack.config import Config
 from kintrack.errors import ConfigError, nearest_name
 
-Family = Literal["run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation"]
+Family = Literal[
+    "run_and_tumble", "ornstein_uhlenbeck", "brownian", "bouts", "flock", "follow", "formation", "circle", "trail"
+]  # fmt: skip
 
 
 class WorldConfig(Config):
@@ -49,6 +49,12 @@ class WorldConfig(Config):
     """Standard deviation of the aspects' logarithm."""
     wobble: float = Field(default=0.03, ge=0)
     """Standard deviation of how length and width change in time, in their logarithm."""
+    wobble_persistence: float = Field(default=10.0, gt=0)
+    """Finest frames for which length and width are remembered."""
+    limbs: float = Field(default=0.0, ge=0)
+    """How far boxes are stretched by arms, legs and wings, one side at a time, as a standard deviation in sizes."""
+    limb_persistence: float = Field(default=6.0, gt=0)
+    """Finest frames after which a limb is somewhere else."""
     spine: int = Field(default=3, ge=2)
     """Keypoints from head to tail of an articulated body; it has a left and a right one besides."""
     speed: float = Field(default=0.1, ge=0)
@@ -59,6 +65,26 @@ class WorldConfig(Config):
     """Standard deviation of how an individual's speed changes in time, in its logarithm: calm and sudden flight."""
     persistence: float = Field(default=20.0, gt=0)
     """Finest frames for which a direction is kept."""
+    rests: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the time that an individual rests, which makes it slower than its speed: stop and go."""
+    rest_length: float = Field(default=30.0, ge=1)
+    """Finest frames of a rest, on average."""
+    flights: float = Field(default=0.0, ge=0, le=1000)
+    """Sudden flights (jumps, where they are short) that an individual begins in 1000 finest frames, on average."""
+    flight_speed: float = Field(default=1.0, ge=0)
+    """Displacement in a finest frame of flight, in sizes; from half to one and a half of it."""
+    flight_length: tuple[int, int] = (2, 10)
+    """Least and greatest length of a flight, in finest frames."""
+    meetings: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the time that an individual spends on or behind another one, as far as paths and others permit it."""
+    meeting_length: tuple[int, int] = (10, 60)
+    """Least and greatest length of a meeting, in finest frames, without the way to it."""
+    nests: int = Field(default=0, ge=0)
+    """Holes in the picture through which individuals vanish and come out again."""
+    nest_visits: float = Field(default=5.0, ge=0, le=1000)
+    """Visits to a nest that an individual begins in 1000 finest frames, on average."""
+    nest_stay: float = Field(default=60.0, gt=0)
+    """Finest frames inside a nest, on average; after more than `max_absence` another one comes out."""
     drift: float = Field(default=0.0, ge=0)
     """Displacement in a finest frame that all share, in sizes (a current, a moving camera); needs open borders."""
     camera: float = Field(default=0.0, ge=0)
@@ -72,6 +98,9 @@ class WorldConfig(Config):
             raise ValueError(f"arena is {self.arena}; wanted a width and a height of at least 1 pixel")
         if self.drift and self.border == "walls":
             raise ValueError("drift carries everybody into a wall; set border to 'open', or drift to 0")
+        for name in ("flight_length", "meeting_length"):
+            if not 1 <= getattr(self, name)[0] <= getattr(self, name)[1]:
+                raise ValueError(f"{name} is {getattr(self, name)}; wanted a least and a greatest length, from 1 up")
         return self
 
 
@@ -111,6 +140,27 @@ PRESETS: dict[str, WorldConfig] = {
         family="flock", n_individuals=30, arena=(1280, 720), border="open", size=24, size_spread=0.3, aspect=0.6,
         body="box", wobble=0.25, speed=0.2, drift=0.1, persistence=60,
     ),
+    "hive": WorldConfig(
+        family="ornstein_uhlenbeck", n_individuals=25, arena=(900, 500), border="open", size=60, size_spread=0.2,
+        aspect=1.8, body="ellipse", wobble=0.1, wobble_persistence=4, speed=0.1, speed_spread=0.6, unsteadiness=1.0,
+        persistence=5, rests=0.7, flights=6, flight_speed=1.2, flight_length=(2, 20), nests=1, nest_visits=4,
+    ),
+    "ants": WorldConfig(
+        family="trail", n_individuals=40, arena=(800, 600), border="open", size=14, aspect=2.5, speed=0.2,
+        speed_spread=0.4, unsteadiness=0.5, rests=0.1, rest_length=10, nests=1, nest_visits=2,
+    ),
+    "mill": WorldConfig(
+        family="circle", n_individuals=30, arena=(600, 600), size=24, aspect=3.5, speed=0.3, persistence=30,
+        unsteadiness=0.3,
+    ),
+    "huddle": WorldConfig(
+        family="follow", n_individuals=6, arena=(480, 360), size=50, aspect=1.8, wobble=0.12, speed=0.08,
+        speed_spread=0.4, rests=0.4, meetings=0.3, meeting_length=(20, 90),
+    ),
+    "stage": WorldConfig(
+        family="formation", n_individuals=12, arena=(1280, 500), size=190, size_spread=0.12, aspect=2.4, body="box",
+        wobble=0.06, limbs=0.06, speed=0.02, meetings=0.15, camera=0.05,
+    ),
 }  # fmt: skip
 """Worlds by name."""
 
@@ -129,47 +179,3 @@ def find_world(world: WorldConfig | Mapping[str, Any] | str) -> WorldConfig:
         changes = {key: value for key, value in world.items() if key != "preset"}
         return WorldConfig.of(find_world(str(world["preset"])).model_dump() | changes)
     return WorldConfig.of(world)
-
-
-def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60) -> WorldConfig:
-    """A world for training, unlike the one before: every family, border, body, density, speed and frame rate.
-
-    Numbers of individuals are drawn evenly in their logarithm from 2 to `max_individuals`, and the arena so large that
-    bodies cover from 1 % to all of it, which settles how near neighbours are in sizes.
-    """
-    family = str(rng.choice(get_args(Family)))
-    n = int(np.exp(rng.uniform(np.log(2), np.log(max_individuals + 1))))
-    body = str(rng.choice(["box", "ellipse", "articulated", "point"], p=[0.4, 0.3, 0.2, 0.1]))
-    size, coverage, shape = _between(rng, 6, 80), _between(rng, 0.01, 1.0), _between(rng, 0.6, 1.7)
-    side = size * np.sqrt(max(n / coverage, 6.0))
-    is_open = family != "formation" and rng.random() < 0.5
-    return WorldConfig(
-        family=family,
-        n_individuals=n,
-        n_frames=n_frames,
-        stride=int(rng.choice([1, 1, 1, 2, 3, 4, 5, 7, 10])),
-        arena=(round(side * np.sqrt(shape)), round(side / np.sqrt(shape))),
-        border="open" if is_open else "walls",
-        outside=_between(rng, 0.1, 0.4),
-        max_absence=int(rng.integers(0, 60)) if rng.random() < 0.8 else None,
-        lifetime=_between(rng, 30, 1000) if rng.random() < 0.15 else None,
-        body=body,
-        size=size,
-        size_spread=_between(rng, 0.02, 0.4),
-        aspect=_between(rng, 1.0, 5.0) if body != "box" else _between(rng, 0.4, 3.0),
-        aspect_spread=_between(rng, 0.02, 0.3),
-        wobble=_between(rng, 0.005, 0.15),
-        spine=int(rng.integers(2, 10)),
-        speed=_between(rng, 0.01, 0.4),
-        speed_spread=_between(rng, 0.05, 0.8),
-        unsteadiness=_between(rng, 0.1, 1.2) if rng.random() < 0.5 else 0.0,
-        persistence=_between(rng, 3, 100),
-        drift=_between(rng, 0.01, 0.2) if is_open and rng.random() < 0.3 else 0.0,
-        camera=_between(rng, 0.05, 0.5) if rng.random() < 0.25 else 0.0,
-        camera_persistence=_between(rng, 10, 100),
-    )
-
-
-def _between(rng: Generator, low: float, high: float) -> float:
-    """Evenly drawn in the logarithm."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -8,15 +8,6 @@ from numpy.typing import NDArray
 from kintrack.core.detections import Floats, Ints
 
 
-def sigmoid(logit: NDArray[np.floating]) -> Floats:
-    """The probability whose log-odds are given.
-
-    >>> sigmoid(np.array([0.0, -800.0])).round(3)
-    array([0.5, 0. ])
-    """
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(logit, np.float64))))
-
-
 def track_scores(
     logits: NDArray[np.floating],
     pairs: Ints,

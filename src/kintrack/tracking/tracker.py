@@ -12,7 +12,8 @@ from kintrack.core.sightings import Memory, Sightings, candidates, gated_distanc
 from kintrack.core.tracks import Tracks
 from kintrack.errors import AlignmentError
 from kintrack.tracking.assign import assign
-from kintrack.tracking.scores import sigmoid, track_scores
+from kintrack.tracking.confidence import confidence as confidence_of
+from kintrack.tracking.scores import track_scores
 
 
 class Score(Protocol):
@@ -104,7 +105,10 @@ class Tracker:
         memory = Memory.like(query) if self._memory is None else self._memory
         memory = self._still_looked_for(memory, int(query.frame[0]))
         track, confidence = self._link(score, query, memory)
+        first = self._next_id
+        alone = track < 0
         self._start(query, memory, track)
+        confidence[alone & (track < first)] = np.nan  # it is left over, or guessed at by `_bind_lost`: no start
         self._memory = memory.remember(query, track, c.memory)
         return track, confidence
 
@@ -117,7 +121,7 @@ class Tracker:
         return memory.live(frame, max_gap, c.gap_per_sighting)
 
     def _link(self, score: Score, query: Sightings, memory: Memory) -> tuple[Ints, Floats]:
-        """Each detection's track among those remembered, and the link's probability; -1 and nan where it is none."""
+        """Each detection's track among those remembered, -1 for none, and how sure that is; nan without candidates."""
         c = self.config
         track = np.full(len(query), -1, np.int64)
         confidence = np.full(len(query), np.nan)
@@ -128,7 +132,7 @@ class Tracker:
             scores = track_scores(logits, pairs, column, memory.rank, (len(query), len(ids)), c.combine)
             rows, columns = assign(scores - np.log(c.threshold / (1.0 - c.threshold)))
             track[rows] = ids[columns]
-            confidence[rows] = sigmoid(scores[rows, columns])
+            confidence = confidence_of(scores, rows, columns, c.confidence_temperature, c.confidence_bias)
         return track, confidence
 
     def _start(self, query: Sightings, memory: Memory, track: Ints) -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from kintrack.core.clip import Clip, Frame
 from kintrack.core.detections import Detections, Ints
 from kintrack.errors import ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError, nearest_name
 from kintrack.models.checkpoint import load_model, save_model
+from kintrack.models.encoder import weights_follow
 from kintrack.models.gtr import GlobalTrackingTransformer
 from kintrack.tracking import Tracker
 from kintrack.training.batches import Batch, tracked
@@ -138,7 +139,9 @@ def fit(
         # All that can be wrong is found before anything in the folder is touched.
         trainer = _trainer(config, out, monitor, [Table(out / LOG), *callbacks], has_val=val is not None)
         torch.manual_seed(config.seed)
-        runner = _runner(config, monitor, steps=config.max_epochs * math.ceil(len(train) / config.batch_size))
+        has_weights = model is not None or (resume and (out / LAST).exists())
+        with weights_follow() if has_weights else nullcontext():
+            runner = _runner(config, monitor, steps=config.max_epochs * math.ceil(len(train) / config.batch_size))
         if model is not None:
             runner.model.load_state_dict(model.state_dict())
         last = _prepare(out, config, resume, overwrite)

@@ -82,7 +82,7 @@ def _iter_crops(
     video: Video, detections: Detections, rows: Ints, config: EncoderConfig, batch: int, min_side: float | None
 ) -> Iterator[tuple[Ints, Crops]]:
     """`iter_crops` of some rows, which are sorted."""
-    corner, side = _squares(detections.box[rows], config, config.crop_size if min_side is None else min_side)
+    corner, side = squares(detections.box[rows], config, config.crop_size if min_side is None else min_side)
     mix = _channel_mix(video.shape[3], config.channels)
     frame = detections.frame[rows]
     shape = (config.channels, config.crop_size, config.crop_size)
@@ -105,7 +105,7 @@ def _iter_crops(
         yield rows[start:], np.clip(crops, 0, 1, out=crops)
 
 
-def _squares(box: Floats, config: EncoderConfig, min_side: float) -> tuple[Floats, Floats]:
+def squares(box: Floats, config: EncoderConfig, min_side: float) -> tuple[Floats, Floats]:
     """Lower corner (N, 2) and side (N,) of the square around each box; a side of 0 where there is no position."""
     if box.shape[1] != 4:
         raise InputError("detections are 3-D; crops are cut around 2-D boxes: take x and y of each box first")

@@ -1,0 +1,107 @@
+"""What the detections of a training clip look like."""
+
+import time
+
+import numpy as np
+import pytest
+
+from kintrack.config import EncoderConfig
+from kintrack.sim import observe, random_appearance, stage
+from kintrack.training.looks import drawn_looks, in_another_light
+
+ENCODER = EncoderConfig(kind="conv", crop_size=32)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="module")
+def world():
+    scene = stage({"preset": "flies", "n_frames": 8}, 0)
+    return scene, *observe(scene.tracks, {"false_rate": 0.1, "false_near": 0.0, "jitter": 0.02}, 0)
+
+
+@pytest.fixture
+def crops(world):
+    scene, detections, _ = world
+    return drawn_looks(scene, detections, ENCODER, rng(1))
+
+
+def likeness(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_detection_of_a_world_has_a_crop(world, channels):
+    scene, detections, _ = world
+    encoder = ENCODER.model_copy(update={"channels": channels})
+    crops = drawn_looks(scene, detections, encoder, rng())
+    assert crops.shape == (len(detections), channels, 32, 32) and crops.dtype == np.float32
+    assert crops.min() >= 0 and crops.max() <= 1
+    assert np.array_equal(crops, drawn_looks(scene, detections, encoder, rng()))
+    assert not np.array_equal(crops, drawn_looks(scene, detections, encoder, rng(1)))
+
+
+def test_true_detections_show_a_body_and_false_ones_what_is_there(world):
+    """Against the border of each crop, where the background is."""
+    scene, detections, identity = world
+    for seed in range(20):
+        if abs(random_appearance(rng(seed)).contrast) > 0.5:
+            crops = drawn_looks(scene, detections, ENCODER, rng(seed))[:, 0]
+            break
+    middle = crops[:, 13:19, 13:19].mean(axis=(1, 2))
+    rim = np.concatenate([crops[:, :2].mean(axis=2), crops[:, -2:].mean(axis=2)], axis=1).mean(axis=1)
+    stands_out = np.abs(middle - rim)
+    assert np.median(stands_out[identity >= 0]) > 0.3 > 0.1 > np.median(stands_out[identity < 0])
+
+
+def test_another_light_changes_every_crop_and_keeps_who_it_is(crops):
+    before = crops.copy()
+    for seed in range(30):
+        seen = in_another_light(crops, rng(seed))
+        assert seen.shape == crops.shape and seen.dtype == np.float32 and seen.flags.c_contiguous
+        assert seen.min() >= 0 and seen.max() <= 1
+        ways = [np.rot90(c, k, axes=(2, 3)) for c in (crops, crops[..., ::-1]) for k in range(4)]
+        assert max(likeness(way, seen) for way in ways) > 0.6
+        assert not np.array_equal(seen, crops)
+    assert np.array_equal(crops, before)
+
+
+def test_all_crops_of_a_clip_lie_the_same_way():
+    """A bright corner, in every crop the same: it may go to any corner, but in all crops to the same one."""
+    crops = np.zeros((5, 1, 16, 16), np.float32)
+    crops[:, :, :6, :6] = 1.0
+    corners = set()
+    for seed in range(40):
+        seen = in_another_light(crops, rng(seed))
+        place = {(int(c[0, :8].mean() < c[0, 8:].mean()), int(c[0, :, :8].mean() < c[0, :, 8:].mean())) for c in seen}
+        assert len(place) == 1
+        corners |= place
+    assert len(corners) == 4
+
+
+def test_some_clips_are_sharp_some_are_blurred_and_some_are_noisy(crops):
+    def busy(c):
+        return np.abs(np.diff(c, axis=-1)).mean() / c.std()
+
+    shares = [busy(in_another_light(crops, rng(seed))) / busy(crops) for seed in range(60)]
+    assert min(shares) < 0.8 and max(shares) > 1.3
+    assert sum(0.9 < s < 1.1 for s in shares) > 5
+
+
+def test_no_crops_are_no_crops():
+    none = np.zeros((0, 1, 16, 16), np.float32)
+    assert in_another_light(none, rng()).shape == none.shape
+
+
+def test_the_crops_of_a_clip_are_drawn_in_the_time_of_a_training_step():
+    """About 25 ms for 280 crops on a quiet machine; the bound is for a busy one."""
+    scene = stage({"preset": "crossing", "n_individuals": 14, "n_frames": 20, "arena": (600, 600)}, 0)
+    encoder, best = EncoderConfig(kind="conv"), np.inf
+    for seed in range(3):
+        before = time.perf_counter()
+        made = in_another_light(drawn_looks(scene, scene.tracks.detections, encoder, rng(seed)), rng(seed))
+        best = min(best, time.perf_counter() - before)
+    assert made.shape == (280, 1, 64, 64)
+    assert best < 0.5
