@@ -14,6 +14,8 @@ ABOUT = {
     "general": "geometry and poses; learned from simulated worlds, dancers, flies and fish",
 }
 LICENCE = "BSD-3-Clause"
+CALIBRATED = ("confidence_temperature", "confidence_bias")
+"""What scripts/calibrate.py has fitted to these weights, and the recipe cannot know."""
 
 
 def main() -> None:
@@ -24,7 +26,8 @@ def main() -> None:
     model = load_model(options.run / "model.safetensors")
     recipe = TrainConfig.of(read_yaml(WEIGHTS / f"{options.name}.yaml"))
     card = {**model.card, "about": ABOUT[options.name], "licence": LICENCE, "card": f"{options.name}.md"}
-    card["tracker"] = recipe.tracker.of_any_video()
+    known = model.card.get("tracker", {})
+    card["tracker"] = recipe.tracker.of_any_video() | {key: known[key] for key in CALIBRATED if key in known}
     path = save_model(model, WEIGHTS / f"{options.name}.safetensors", card=card)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters()):,} parameters")
 

@@ -29,10 +29,11 @@ from kintrack.io import check_against_video
 if TYPE_CHECKING:
     from kintrack.core.sightings import Sightings
     from kintrack.models import GlobalTrackingTransformer
+    from kintrack.models.dreem import DreemTransformer
     from kintrack.tracking import Score
     from kintrack.tracking.motion import Motion
 
-    Model = GlobalTrackingTransformer | Motion
+    Model = GlobalTrackingTransformer | DreemTransformer | Motion
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how many frames are done, and of how many."""
@@ -184,18 +185,20 @@ def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "M
                 f"the model {MOTION!r} runs on the cpu, but device {device!r} was asked for; leave it out"
             )
         return Motion()
-    return load_weights(name_or_path, device)
-
-
-def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer":
-    """A model that has learned; see `load_model`.
-
-    Raises:
-        CheckpointError: as there, and if the model has no weights.
-    """
     from kintrack.models import checkpoint
 
     return checkpoint.load_model(find_model(name_or_path), choose_device(device))
+
+
+def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer":
+    """A model that training can begin with; see `load_model`.
+
+    Raises:
+        CheckpointError: as there, and if the model has no weights, or is DREEM's.
+    """
+    from kintrack.models import checkpoint
+
+    return checkpoint.load_own(find_model(name_or_path), choose_device(device))
 
 
 def model_facts(name_or_path: str | Path) -> dict[str, str]:

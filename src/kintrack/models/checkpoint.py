@@ -2,6 +2,7 @@
 
 A file of ours says what it is: the metadata of a ``.safetensors`` (and the entry ``kintrack`` of a ``.ckpt``) hold the
 version of this layout, the model's config, and in a ``.safetensors`` a card that says where the weights come from.
+Checkpoints of DREEM are known by their tensors, and become a `DreemTransformer`.
 """
 
 import json
@@ -20,19 +21,26 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from kintrack.errors import CheckpointError, ConfigError, OutputError
+from kintrack.models.dreem import DreemTransformer
+from kintrack.models.dreem_checkpoint import from_dreem, is_dreem
+from kintrack.models.dreem_config import DreemConfig
 from kintrack.models.encoder import weights_follow
 from kintrack.models.gtr import GlobalTrackingTransformer
+from kintrack.models.pickles import objects_named, plain, read_inert
 
 LAYOUT = 1  # raised when files change in a way that older versions of kintrack cannot read
 ENTRY = "kintrack"  # what marks a Lightning checkpoint as ours
 
-_WANTED = "give a .safetensors or .ckpt that kintrack train wrote"
+Model = GlobalTrackingTransformer | DreemTransformer
+
+_OWN = "give a model that kintrack train wrote"
+_WANTED = "give a .safetensors or .ckpt that kintrack train wrote, or a .ckpt of DREEM"
 
 # Lightning keeps the runner's attributes apart by prefix; the model is its attribute `model`.
 _PREFIX = "model."
 
 
-def save_model(model: GlobalTrackingTransformer, path: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
+def save_model(model: Model, path: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
     """Writes the weights and the config of a model as safetensors; replaces a file, whole or not at all.
 
     Args:
@@ -46,6 +54,8 @@ def save_model(model: GlobalTrackingTransformer, path: str | Path, *, card: Mapp
     """
     path = Path(path)
     metadata = {ENTRY: str(LAYOUT), "model": json.dumps(model.config.to_dict()), "card": json.dumps(dict(card or {}))}
+    if isinstance(model, DreemTransformer):
+        metadata["architecture"] = "dreem"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # A name of its own beside the target: the same disk, so that the last step is a rename.
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -63,8 +73,8 @@ def save_model(model: GlobalTrackingTransformer, path: str | Path, *, card: Mapp
     return path
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTrackingTransformer:
-    """The model in a ``.safetensors`` of ours or in a checkpoint of `GTRRunner`, ready for use (in `eval()` mode).
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The model in a ``.safetensors`` of ours or in a checkpoint, ours or DREEM's, ready for use (in `eval()` mode).
 
     Nothing in the file is ever run. From a checkpoint with averaged weights these are taken.
 
@@ -76,9 +86,53 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
         config, tensors, card = _read_safetensors(path) if _is_safetensors(path) else _read_lightning(path)
     except (KeyError, TypeError, ValueError) as error:  # what is ours by its name, but not by what is in it
         raise CheckpointError(f"{path} is damaged ({error!r}): {_WANTED}") from error
+    return assemble(path, config, tensors, card).to(device).eval()
+
+
+def load_own(path: str | Path, device: str | torch.device = "cpu") -> GlobalTrackingTransformer:
+    """`load_model` where only a model of kintrack's own will do: to go on with its training.
+
+    Raises:
+        CheckpointError: as there, and where it is a model of DREEM.
+    """
+    model = load_model(path, device)
+    if isinstance(model, DreemTransformer):
+        raise CheckpointError(f"{path} is a model of DREEM, which kintrack tracks with and does not train; {_OWN}")
+    return model
+
+
+def convert(path: str | Path) -> tuple[Model, tuple[str, ...]]:
+    """The model in any checkpoint, and the names of the objects that it also held and that were left behind.
+
+    Where torch's safe mode refuses a file of DREEM for such objects, its tensors and its config are read without making
+    them; see `kintrack.models.pickles`.
+
+    Raises:
+        CheckpointError: as `load_model` does, and where the file names what no checkpoint needs.
+    """
+    path = _existing(path)
+    named = () if _is_safetensors(path) else objects_named(path)
+    if not named:
+        return load_model(path), ()
+    found = read_inert(path).value
+    if not is_dreem(found):
+        raise CheckpointError(_stranger(path, found))
+    found["hyper_parameters"] = plain(found.get("hyper_parameters"), "hyper_parameters")
+    return assemble(path, *from_dreem(path, found)).eval(), named
+
+
+def assemble(
+    path: Path, config: DreemConfig | Mapping[str, Any], tensors: Mapping[str, Tensor], card: dict[str, Any]
+) -> Model:
+    """A model of a config and tensors that a file holds.
+
+    Raises:
+        CheckpointError: the config is none that we know, or the tensors do not fit it.
+    """
     try:
-        with torch.random.fork_rng(devices=[]), weights_follow():  # those that a new model draws are not wanted
-            model = GlobalTrackingTransformer(config)
+        # The weights that a new model draws are not wanted.
+        with torch.random.fork_rng(devices=[]), weights_follow():
+            model = DreemTransformer(config) if isinstance(config, DreemConfig) else GlobalTrackingTransformer(config)
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a model config that this version of kintrack does not know: {error}; update kintrack"
@@ -86,7 +140,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> GlobalTr
     _check_fit(path, model, tensors)
     model.load_state_dict(dict(tensors))
     model.card = card
-    return model.to(device).eval()
+    return model
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
@@ -115,7 +169,7 @@ def _is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] < 100_000_000
 
 
-_Parts = tuple[Mapping[str, Any], dict[str, Tensor], dict[str, Any]]
+_Parts = tuple[DreemConfig | Mapping[str, Any], dict[str, Tensor], dict[str, Any]]
 
 
 def _read_safetensors(path: Path) -> _Parts:
@@ -123,7 +177,10 @@ def _read_safetensors(path: Path) -> _Parts:
     metadata = _metadata(path)
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    return json.loads(metadata["model"]), tensors, json.loads(metadata.get("card", "{}"))
+    config = json.loads(metadata["model"])
+    if metadata.get("architecture") == "dreem":
+        config = DreemConfig.of(config)
+    return config, tensors, json.loads(metadata.get("card", "{}"))
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -149,8 +206,10 @@ def _check_layout(path: Path, layout: Any) -> None:
 
 
 def _read_lightning(path: Path) -> _Parts:
-    """Config and tensors of a checkpoint that `GTRRunner` wrote; its card says what tracker it was trained for."""
+    """Config and tensors of a checkpoint of `GTRRunner` or of DREEM; its card says what tracker it was trained for."""
     found = _safe_load(path)
+    if is_dreem(found):
+        return from_dreem(path, found)
     entry = found.get(ENTRY) if isinstance(found, dict) else None
     if not isinstance(entry, dict):
         raise CheckpointError(_stranger(path, found))
@@ -175,25 +234,34 @@ def _safe_load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} wants more than tensors and plain values; that may be code, so it was refused, and none of it was "
-            f"run: {_WANTED}"
+            f"run: {_way_out(path)}"
         ) from error
     except Exception as error:  # a damaged file fails in ways that torch does not name
         raise CheckpointError(f"{path} is damaged or not to its end: {_WANTED}") from error
 
 
+def _way_out(path: Path) -> str:
+    """What to do with a checkpoint that holds objects: they can be left behind where they are none that act."""
+    named = objects_named(path)
+    if not named:
+        return _WANTED
+    shown = ", ".join(named[:3]) + (", …" if len(named) > 3 else "")
+    return (
+        f"it names {shown}; if it is a checkpoint of DREEM, `kintrack convert-checkpoint {path.name} -o "
+        f"{path.stem}.safetensors` reads its weights and its config without making any object"
+    )
+
+
 def _stranger(path: Path, found: Any) -> str:
     """What to say of a checkpoint that is not ours."""
     if isinstance(found, dict):
-        model = (found.get("hyper_parameters") or {}).get("model_cfg") or {}
-        if {"d_model", "embedding_meta", "encoder_cfg"} & set(model):
-            return f"{path} is a checkpoint of DREEM; kintrack does not read those: {_WANTED}"
         what = "a Lightning checkpoint of another model" if "state_dict" in found else "a dict of other things"
     else:
         what = f"a {type(found).__name__}"
     return f"{path} holds {what}, not a kintrack model: {_WANTED}"
 
 
-def _check_fit(path: Path, model: GlobalTrackingTransformer, tensors: Mapping[str, Tensor]) -> None:
+def _check_fit(path: Path, model: Model, tensors: Mapping[str, Tensor]) -> None:
     """Raises where config and tensors of a file disagree, naming the tensors."""
     wanted = model.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in tensors]
@@ -210,4 +278,4 @@ def _check_fit(path: Path, model: GlobalTrackingTransformer, tensors: Mapping[st
         )
 
 
-__all__ = ["ENTRY", "LAYOUT", "load_model", "read_card", "save_model"]
+__all__ = ["ENTRY", "LAYOUT", "Model", "assemble", "convert", "load_model", "load_own", "read_card", "save_model"]

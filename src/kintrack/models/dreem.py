@@ -84,8 +84,8 @@ def _places(boxes: Float[Tensor, "n a 4"], shape: tuple[int, int]) -> Float[Tens
     """
     height, width = shape
     ordered = boxes[..., [1, 0, 3, 2]]
-    shares: Tensor = ordered / torch.tensor([width, height, width, height], device=boxes.device)
-    return shares.nan_to_num(-1.0)
+    shares = ordered / torch.tensor([width, height, width, height], device=boxes.device)
+    return torch.where(shares.isnan(), -1.0, shares)
 
 
 def _ranks(frame: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -93,7 +93,8 @@ def _ranks(frame: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
 
     Odd (D-A11): the rank of the frame among those of the window, so that a gap of 500 frames is one step.
     """
-    return torch.unique(frame, return_inverse=True)[1].float()
+    rank: Tensor = torch.unique(frame, return_inverse=True)[1]
+    return rank.float()
 
 
 class _Transformer(nn.Module):

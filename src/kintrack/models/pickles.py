@@ -31,6 +31,8 @@ _CONTAINERS: dict[str, Callable[..., Any]] = {
     "torch.Size": tuple,
 }  # fmt: skip
 
+_TODAY = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # torch's pickles name modules as Python 2 did
+
 _DTYPES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -53,7 +55,7 @@ class Inert:
     pairs: dict[Any, Any]
     items: list[Any]
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, *_: Any) -> None:
         """What it is given is kept by `__new__`."""
 
     def __setstate__(self, state: Any) -> None:
@@ -118,7 +120,7 @@ def read_inert(path: Path) -> Contents:
 
 
 def objects_named(path: Path) -> tuple[str, ...]:
-    """The objects that a checkpoint wants made and that are no plain values; empty where it cannot be read."""
+    """The objects that a checkpoint wants made and that are no plain values; empty where it is damaged or code."""
     with suppress(CheckpointError):
         return read_inert(path).named
     return ()
@@ -133,6 +135,7 @@ class _Reader(pickle.Unpickler):
         self.named: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
+        module = _TODAY.get(module, module)
         full = f"{module}.{name}"
         if full in _CONTAINERS:
             return _CONTAINERS[full]

@@ -24,7 +24,7 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
     coverage = _between(rng, 0.01, 1.0) if rng.random() < 0.6 else _between(rng, 0.3, 4.0)
     shape = _between(rng, 0.6, 1.7) if rng.random() < 0.8 else _between(rng, 2.0, 5.0)
     side = size * np.sqrt(max(n / coverage, 2.0))
-    is_open = family != "formation" and rng.random() < 0.5
+    is_open = family != "formation" and rng.random() < 0.45
     return WorldConfig(
         family=family,
         n_individuals=n,
@@ -73,7 +73,7 @@ def _pace(rng: Generator, family: str) -> dict[str, Any]:
         "speed_spread": _between(rng, 0.05, 0.9),
         "unsteadiness": _between(rng, 0.1, 1.2) if rng.random() < 0.5 else 0.0,
         "persistence": _between(rng, 3, 100),
-        "rests": float(rng.uniform(0.1, 0.9)) if rng.random() < 0.3 else 0.0,
+        "rests": float(rng.uniform(0.1, 0.9)) if rng.random() < 0.35 else 0.0,
         "rest_length": _between(rng, 5, 200),
     }
 
@@ -82,7 +82,7 @@ def _events(rng: Generator) -> dict[str, Any]:
     """Flights, meetings and nests, each in some of the worlds."""
     length = int(_between(rng, 1, 30))
     return {
-        "flights": _between(rng, 1, 30) if rng.random() < 0.25 else 0.0,
+        "flights": _between(rng, 1, 30) if rng.random() < 0.3 else 0.0,
         "flight_speed": _between(rng, 0.2, 2.0),
         "flight_length": (1, length),
         "meetings": _between(rng, 0.05, 0.5) if rng.random() < 0.25 else 0.0,

@@ -29,7 +29,7 @@ from kintrack.config import TrackerConfig, TrainConfig, read_yaml
 from kintrack.core.clip import Clip, Frame
 from kintrack.core.detections import Detections, Ints
 from kintrack.errors import ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError, nearest_name
-from kintrack.models.checkpoint import load_model, save_model
+from kintrack.models.checkpoint import load_own, save_model
 from kintrack.models.encoder import weights_follow
 from kintrack.models.gtr import GlobalTrackingTransformer
 from kintrack.tracking import Tracker
@@ -179,7 +179,7 @@ def _prepare(out: Path, config: TrainConfig, resume: bool, overwrite: bool) -> P
     """The folder, with the config in it; the checkpoint from which to go on, if that is wanted and there is one."""
     last = out / LAST
     if resume and last.exists():
-        load_model(last)  # refuses what is damaged or holds code, whatever Lightning would make of it
+        load_own(last)  # refuses what is damaged or holds code, whatever Lightning would make of it
         _check_same(read_yaml(out / CONFIG), config, out)
     elif not resume and not overwrite and any((out / name).exists() for name in (LAST, BEST, MODEL)):
         raise OutputExistsError(f"{out} holds a training already; resume it, overwrite it, or give another folder")
@@ -360,7 +360,7 @@ def _export(
 ) -> tuple[Any, float, int]:
     """The best epoch's weights, score and number; the weights in their file as well."""
     saved = torch.load(out / BEST, map_location="cpu", weights_only=True)
-    best = load_model(out / BEST)
+    best = load_own(out / BEST)
     kept = (state for key, state in saved["callbacks"].items() if key.startswith("ModelCheckpoint") and monitor in key)
     score, epoch = float(next(kept)["current_score"]), int(saved["epoch"])
     made = {"kintrack": __version__, "epoch": epoch, "steps": saved["global_step"], monitor: score}

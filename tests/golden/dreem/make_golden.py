@@ -1,8 +1,8 @@
-"""Writes matrices.npz and descriptor.ckpt: what dreem-track 0.5.1 says. Run in its environment, from this folder.
+"""Writes matrices.npz and two checkpoints: what dreem-track 0.5.1 says. Run in its environment, from this folder.
 
     python make_golden.py
 
-Nothing of DREEM is in these files but numbers that it computed from our weights and windows, and one checkpoint.
+Nothing of DREEM is in these files but numbers that it computed from our weights and windows, and two checkpoints.
 """
 
 import sys
@@ -17,6 +17,7 @@ warnings.filterwarnings("ignore")
 import pytorch_lightning as pl  # noqa: E402
 from dreem.io import Frame, Instance  # noqa: E402
 from dreem.models import GlobalTrackingTransformer, GTRRunner  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -100,6 +101,10 @@ def main() -> None:
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.strategy.connect(runner)
     trainer.save_checkpoint(HERE / "descriptor.ckpt")
+    # What older versions wrote: the same with a config of OmegaConf's.
+    older = torch.load(HERE / "descriptor.ckpt", weights_only=True)
+    older["hyper_parameters"] = OmegaConf.create({"model_cfg": seeded.CONFIGS["descriptor"], "tracker_cfg": {}})
+    torch.save(older, HERE / "omegaconf.ckpt")
 
 
 if __name__ == "__main__":
