@@ -94,7 +94,8 @@ PAIR_FEATURES = (
     "residual_per_gap", "residual_per_scatter", "across",
     # ratios, shares and differences, as they are
     "along", "overlap", "overlap_moved", "overlap_smooth",
-    "size_change", "shape_change", "shape_change_least", "aspect_change", "area_change",
+    "size_change", "shape_change", "shape_change_least", "build_change", "build_change_least", "aspect_change",
+    "area_change",
     "margin_distance_query", "margin_distance_reference", "margin_query", "margin_reference",
     "margin_smooth_query", "margin_smooth_reference", "margin_fresh",
     "pose_distance", "pose_similarity", "pose_turn", "pose_change", "has_pose",

@@ -21,7 +21,7 @@ from kintrack.core.detections import Detections, Floats, Ints
 # (share of a surprise that corrects the position, share that corrects the velocity).
 FILTERS = ((1.0, 0.7), (1.0, 0.3), (0.5, 0.15), (0.25, 0.04))
 FAST, SLOW, SMOOTH, STEADY = range(len(FILTERS))
-SHAPE = 0.25  # share of the newest sighting in the running mean of a track's sides
+SHAPES = (0.25, 0.05)  # shares of the newest sighting in two running means of a track's sides: as of late, and by build
 SCATTER = 0.15  # share of the newest surprise in the running mean of their squares
 DAMPING = 0.85  # what is left of a velocity after each frame in which nothing was seen
 FAR = 20.0  # neighbours farther than this many sizes count as this far
@@ -43,7 +43,7 @@ class Sightings:
         level: (N, F, ndim) where each of the `FILTERS` puts the row's track at this row; the centre where the track is
             not known.
         velocity: (N, F, ndim) pixels per frame, by each filter; 0 where the track is not known or has one sighting.
-        shape: (N, ndim) running mean of the logarithm of the track's sides; 0 of a side without length.
+        shape: (N, S, ndim) running means of the logarithm of the track's sides; 0 of a side without length.
         scatter: (N,) running mean of the squared surprises of the `SMOOTH` filter, in square pixels per frame: how far
             off its track a detector's eye and an individual's whim throw a sighting; 0 before the third sighting.
         count: (N,) sightings of the row's track up to and with this row; 0 where the track is not known.
@@ -100,7 +100,7 @@ class Sightings:
             area=unknown if detections.area is None else detections.area,
             level=np.repeat(centre[:, None], len(FILTERS), axis=1),
             velocity=np.zeros((n, len(FILTERS), detections.ndim)),
-            shape=_log_sides(detections.box),
+            shape=np.repeat(_log_sides(detections.box)[:, None], len(SHAPES), axis=1),
             scatter=np.zeros(n),
             count=np.zeros(n, np.int64),
             keypoints=detections.keypoints,
@@ -302,7 +302,8 @@ def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
     level, velocity, shape = seen.level.copy(), seen.velocity.copy(), seen.shape.copy()
     level[follows] = expected + a[..., None] * surprise
     velocity[follows] = memory.velocity[row] + (b / gap[:, None])[..., None] * surprise
-    shape[follows] = memory.shape[row] + np.maximum(SHAPE, 1.0 / n)[:, None] * (seen.shape[follows] - memory.shape[row])
+    newest = np.maximum(np.array(SHAPES), (1.0 / n)[:, None])[..., None]  # (n, S, 1)
+    shape[follows] = memory.shape[row] + newest * (seen.shape[follows] - memory.shape[row])
     # The first step of a track is a surprise to a filter that knows no velocity: it says nothing.
     square = (surprise[:, SMOOTH] ** 2).sum(axis=1) / gap
     share = np.where(n > 2, np.maximum(SCATTER, 1.0 / np.maximum(n - 2.0, 1.0)), 0.0)

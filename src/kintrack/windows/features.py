@@ -99,7 +99,7 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
     speed = _length(velocity) / unit[:, None]
     scatter = np.sqrt(reference.scatter[r]) / unit
     along, across = _components(rest[:, SMOOTH], ahead[:, SMOOTH])
-    shapes = np.abs(query.shape[q] - reference.shape[r])
+    shapes = np.abs(query.shape[q] - reference.shape[r])  # (e, s, ndim)
     lengths = {
         "gap": steps,
         "sightings": np.clip(reference.count[r], 1, 30),
@@ -128,8 +128,10 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         "overlap_moved": overlap[1],
         "overlap_smooth": overlap[2],
         "size_change": np.abs(np.log(query.size[q] / reference.size[r])),
-        "shape_change": shapes.max(axis=1),
-        "shape_change_least": shapes.min(axis=1),
+        "shape_change": shapes[:, 0].max(axis=1),
+        "shape_change_least": shapes[:, 0].min(axis=1),
+        "build_change": shapes[:, 1].max(axis=1),
+        "build_change_least": shapes[:, 1].min(axis=1),
         "aspect_change": np.abs(_aspect(query.box)[q] - _aspect(reference.box)[r]),
         "area_change": _log_ratio(query.area[q], reference.area[r]),
         "margin_distance_query": _margin(distance, rows),
@@ -171,7 +173,7 @@ def _overlaps(query: Sightings, reference: Sightings, q: Ints, r: Ints, expected
     last = reference.box[r]
     moved = last + np.tile(expected[:, FAST] - reference.centre[r], 2)
     solid = np.asarray(boxes.sides(last).min(axis=1) > 0)
-    half = 0.5 * np.exp(reference.shape[r]) * solid[:, None]  # a point stays one
+    half = 0.5 * np.exp(reference.shape[r, 0]) * solid[:, None]  # a point stays one
     middle = expected[:, SMOOTH] + (boxes.centre(last) - reference.centre[r])
     smooth = np.concatenate([middle - half, middle + half], axis=1)
     return boxes.paired_iou(query.box[q], np.stack([last, moved, smooth]))

@@ -167,19 +167,25 @@ def follow(
             query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, tracker.compare == "sightings"
         )
         if len(pairs):
-            rows = memory.sightings.row
             features = pair_features(query, memory.sightings, pairs, memory.rank)
             same = _same(identity, query.row, memory, pairs)
             hard = is_hard(features, pairs, same)
             n_easy += not hard
             if hard or n_easy % easy == 0:
-                questions.append(_Question(query.row, rows, pairs, features, memory.rank[pairs[:, 1]], same))
+                questions.append(_question(query, memory, pairs, features, same))
         memory = memory.remember(query, _own_ids(track[start:stop], memory), tracker.memory)
         if model.history_layers:
             edges = memory.history(int(query.frame[0]))
             past = history_features(memory.sightings, edges)
             pasts.append((memory.sightings.row[edges], past))
     return _window(seen, model, questions, crops, tracker.memory, pasts)
+
+
+def _question(query: Sightings, memory: Memory, pairs: Ints, features: Features, same: Bools) -> _Question:
+    """What a frame asks of those remembered sightings that are anybody's candidate."""
+    asked, position = np.unique(pairs[:, 1], return_inverse=True)
+    answers = np.stack([pairs[:, 0], position], axis=1)
+    return _Question(query.row, memory.sightings.row[asked], answers, features, memory.rank[pairs[:, 1]], same)
 
 
 def is_hard(pair: Features, pairs: Ints, target: Bools) -> bool:
