@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kintrack.core.detections import Detections, Floats, Ints, Skeleton
-from kintrack.core.tracks import UNTRACKED, Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import FormatError, InputError
 from kintrack.io.reading import MOST_FRAME, MOST_ID, WITHOUT_IDS, duplicates, existing_file
@@ -187,7 +187,14 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
         raise FormatError(f"{path}: {error}") from None
 
 
-def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None) -> None:
+def write(
+    tracks: Tracks,
+    path: Path,
+    *,
+    source: Path | None = None,
+    labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
+) -> None:
     """One line for each row, in order, numbers with all their digits."""
     found = tracks.detections
     axes = "xyz"[: found.ndim]
