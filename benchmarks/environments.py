@@ -22,7 +22,7 @@ class NoEnvironment(Exception):
 
 
 def peers_python() -> Path:
-    """The interpreter of the environment with SORT, ByteTrack and OC-SORT, which is made the first time."""
+    """The interpreter of the environment with SORT and its heirs, which is made the first time."""
     return make("peers", [PEERS_LIBRARIES, ("--no-deps", *PEERS_PACKAGES)])
 
 
