@@ -115,7 +115,7 @@ def track(
         # The formats without a place for the links' confidence do without: nobody has given one to keep.
         holds = "confidence" in io.FORMATS[format or io.detect_format(output)].carries
         kept = tracks if holds else replace(tracks, confidence=None)
-        io.save(kept, output, format, overwrite=overwrite, source=path)
+        io.save(kept, output, format, overwrite=overwrite, source=path, review=resolved.review)
         made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
         save_config(resolved.model_copy(update={"made": made}), Path(output))
     return tracks

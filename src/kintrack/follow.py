@@ -21,7 +21,7 @@ from pydantic import Field
 
 from kintrack.config import Config, TrackerConfig
 from kintrack.core.detections import Detections
-from kintrack.core.tracks import Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import Video
 from kintrack.errors import CheckpointError, ConfigError, nearest_name
 from kintrack.io import check_against_video
@@ -59,6 +59,8 @@ class TrackConfig(Config):
     """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
     tracker: TrackerConfig = TrackerConfig()
     """How scores become identities."""
+    review: int = Field(default=REVIEW_FRAMES, ge=0)
+    """Frames to look at first, at most: those of the least sure links and starts. A `.slp` suggests them."""
     made: dict[str, Any] = Field(default_factory=dict)
     """In the file saved beside a result: what it was made of and with. Not read."""
 
