@@ -128,8 +128,8 @@ def report(about: str, found: dict[str, Any], rows: list[list[str]]) -> str:
         for kind, f in found.items()
     )
     head = (
-        "# Fine-tuning\n\n`python benchmarks/finetune.py`: `kintrack train FILE --init general --config finetune`, tried on "
-        f"the reporting sequences; {' / '.join(HEAD)}, means over sequences, switches summed. {about}.\n\n"
+        "# Fine-tuning\n\n`python benchmarks/finetune.py`: `kintrack train FILE --init general --config finetune`, "
+        f"tried on the reporting sequences; {' / '.join(HEAD)}, means over sequences, switches summed. {about}.\n\n"
         f"Learned from {learned}.\n\n"
     )
     return head + markdown(["learned from", "tried on", "condition", "general", "fine-tuned"], rows) + "\n"

@@ -188,12 +188,12 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "-m"),
+        option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "--init", "-m"),
     ] = None,
     device: DeviceOption = None,
     config: Annotated[
         Path | None,
-        option("A YAML file of options, or the name of a model in the package, for how it was trained.", "--config"),
+        option("A YAML file of options, or a name: general (how it was trained), finetune (ten minutes).", "--config"),
     ] = None,
     set_: Set = None,
     resume: Annotated[
@@ -206,7 +206,7 @@ def train(
 
     [bold]kintrack train corrected/ --val checked.slp -o run[/bold]
 
-    [bold]kintrack train a.slp b.slp -m general -o run --set max_epochs=20[/bold]   begin with good weights
+    [bold]kintrack train a.slp b.slp --init general --config finetune -o run[/bold]  begin with good weights
 
     [bold]kintrack train a.slp -o run --set model.encoder.kind=conv[/bold]          learn to use the pixels
 
