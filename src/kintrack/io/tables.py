@@ -9,7 +9,7 @@ column                  what it holds (also read under)
 ``x0, y0, x1, y1``      the box (in 3-D also ``z0``, ``z1``); or ``width``, ``height``[, ``depth``] around the centre
 ``parent``              the track's parent, on all its lines; empty or -1 is none (``parent_track_id``)
 ``name``                what people call the track
-``confidence``          of the link to the row before, see `Tracks`
+``confidence``          of the link to the row before, or of the start, see `Tracks`
 ``score, label, area``  see `Detections`
 ``is_user``             1 where a person made the row, else 0
 ``KEY:x, KEY:y``        a keypoint (in 3-D also ``KEY:z``) and, as ``KEY:score``, its score
