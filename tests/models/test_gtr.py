@@ -77,7 +77,10 @@ def test_a_model_is_built_for_a_choice_of_measures():
     [
         ({"dmi": 32}, "unknown option 'dmi': did you mean 'dim'"),
         ({"encoder": {"knd": "conv"}}, "unknown option 'encoder.knd': did you mean 'kind'"),
-        ({"encoder": {"kind": "resnet"}}, "encoder.kind: there is no encoder 'resnet': known are: conv, efficientnet_lite0, none, timm:<name>"),
+        (
+            {"encoder": {"kind": "resnet"}},
+            "encoder.kind: there is no encoder 'resnet': known are: conv, efficientnet_lite0, none, timm:<name>",
+        ),
         ({"dim": 50}, "dim 50 cannot be divided among 4 heads"),
         ({"pair_features": ["distanc"]}, "unknown feature 'distanc': did you mean 'distance'"),
     ],

@@ -10,7 +10,7 @@ from kintrack.core.video import ArrayVideo
 from kintrack.errors import InputError
 from kintrack.training.data import Clips, _mistaken, _stretch, _Timing
 
-AS_ANNOTATED = {"simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0}
+AS_ANNOTATED = {"simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0, "other_light": 0}
 
 
 def marching(n_frames=60, n=3, first=0):
