@@ -30,10 +30,10 @@ from kintrack.training.data import Clips
 from kintrack.training.fit import fit
 
 RECIPE: dict[str, Any] = {
-    "data": {"clips": 600, "simulated": 1.0, "max_rows": 240, "max_objects": 12},
+    "data": {"clips": 480, "simulated": 1.0, "max_rows": 150, "max_objects": 12, "own": 0.0},
     "optimizer": {"lr": 0.003},
     "batch_size": 6,
-    "max_epochs": 6,
+    "max_epochs": 5,
     "warmup": 50,
     "ema": 0.99,
 }
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few steps, a few frames; nothing is written")
     options = parser.parse_args()
-    about, recipe, seeds = machine(), RECIPE, 3
+    about, recipe, seeds = machine(), RECIPE, 2
     if options.quick:
         recipe, seeds = merge(RECIPE, {"data": {"clips": 12}, "max_epochs": 1, "warmup": 1}), 1
     torch.set_num_threads(1)
