@@ -140,10 +140,11 @@ def crop_axes(rows: Ints, crops: Crops, axis: Floats) -> None:
     The direction in which it changes least: the eigenvector of the smaller eigenvalue of the structure tensor, the
     summed products of its gradients (Sobel's). What is of one brightness has none.
     """
-    from scipy.ndimage import sobel
+    from scipy.ndimage import correlate1d
 
-    image = crops.mean(axis=1)
-    across, down = sobel(image, axis=2), sobel(image, axis=1)
+    image, step, smooth = crops.mean(axis=1), (-1, 0, 1), (1, 2, 1)
+    across = correlate1d(correlate1d(image, step, axis=2), smooth, axis=1)
+    down = correlate1d(correlate1d(image, step, axis=1), smooth, axis=2)
     xx, xy, yy = (
         (a * b).sum(axis=(1, 2), dtype=np.float64) for a, b in ((across, across), (across, down), (down, down))
     )
