@@ -68,17 +68,19 @@ def nearest(detections: Detections, gate: float, max_gap: int) -> Ints:
 
 def nearest_neighbour(settings: Mapping[str, Any] = NEAREST) -> Contender:
     """The plain tracker above, as a contender."""
-    return lambda scenes: _timed(scenes, lambda detections: nearest(detections, **settings))
+    return lambda scenes: _timed(scenes, lambda scene: nearest(scene.boxed, **settings))
 
 
 def kintrack(model: str | Path) -> Contender:
-    """kintrack on geometry alone, with a model by name or path and the tracker settings in its card."""
-    from kintrack.follow import TrackConfig, find_model, follow, load_model, model_card
+    """kintrack on geometry alone, with a model by name or path and the tracker settings in its card.
 
-    path = find_model(model)
-    network = load_model(path, "cpu")
-    config = TrackConfig.of({"tracker": model_card(path).get("tracker", {}), "threads": 1})
-    return lambda scenes: _timed(scenes, lambda detections: follow(detections, network, None, config).track)
+    Points are given as points, as a user would, who leaves their size to kintrack.
+    """
+    from kintrack.follow import TrackConfig, follow, load_model
+
+    network = load_model(model, "cpu")
+    config = TrackConfig.of({"tracker": network.card.get("tracker", {}), "threads": 1})
+    return lambda scenes: _timed(scenes, lambda scene: follow(scene.detections, network, None, config).track)
 
 
 def peer(name: str, **settings: float) -> Contender:
@@ -89,7 +91,7 @@ def peer(name: str, **settings: float) -> Contender:
         with tempfile.TemporaryDirectory() as folder:
             job, result = Path(folder) / "job.npz", Path(folder) / "result.npz"
             given: dict[str, Any] = {f"frame|{s.key}": s.detections.frame for s in scenes}
-            np.savez(job, **given | {f"box|{s.key}": s.detections.box for s in scenes})
+            np.savez(job, **given | {f"box|{s.key}": s.boxed.box for s in scenes})
             command = [python, Path(__file__).with_name("peers.py"), job, result, name]
             options = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
             subprocess.run([*map(str, command), *options], check=True, env=os.environ | ONE_THREAD)
@@ -99,11 +101,11 @@ def peer(name: str, **settings: float) -> Contender:
     return run
 
 
-def _timed(scenes: Iterable[Scene], follow: Callable[[Detections], Ints]) -> dict[str, Answer]:
+def _timed(scenes: Iterable[Scene], follow: Callable[[Scene], Ints]) -> dict[str, Answer]:
     found = {}
     for scene in scenes:
         begin = time.perf_counter()
-        track = follow(scene.detections)
+        track = follow(scene)
         found[scene.key] = _answer(track, time.perf_counter() - begin)
         print(".", end="", file=sys.stderr, flush=True)
     return found

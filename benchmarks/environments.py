@@ -22,7 +22,7 @@ class NoEnvironment(Exception):
 
 
 def peers_python() -> Path:
-    """The interpreter of the environment with SORT, ByteTrack and OC-SORT, which is made the first time."""
+    """The interpreter of the environment with SORT and its heirs, which is made the first time."""
     return make("peers", [PEERS_LIBRARIES, ("--no-deps", *PEERS_PACKAGES)])
 
 
@@ -32,7 +32,8 @@ def dreem_python(python: str = "python3.12") -> Path:
     Args:
         python: a Python 3.12, which is all that it installs on.
     """
-    return make("dreem", [("dreem-track==0.5.1",)], python, free_gb=25.0)  # PyPI's torch brings CUDA: 7 GB on disk
+    packages = ("dreem-track==0.5.1", "scikit-image")  # which it uses and does not ask for
+    return make("dreem", [packages], python, free_gb=25.0)  # PyPI's torch brings CUDA: 7 GB on disk
 
 
 def make(name: str, installs: Sequence[Sequence[str]], python: str | None = None, free_gb: float = 1.0) -> Path:

@@ -1,4 +1,4 @@
-"""Runs SORT, ByteTrack and OC-SORT of the package `trackers`. Started by association.py in an environment of its own.
+"""Runs a tracker of the package `trackers`. Started by association.py in an environment of its own.
 
     python peers.py JOB.npz RESULT.npz TRACKER [OPTION=VALUE ...]
 
@@ -14,9 +14,15 @@ from typing import Any
 
 import numpy as np
 import supervision as sv
-from trackers import ByteTrackTracker, OCSORTTracker, SORTTracker
+from trackers import BoTSORTTracker, ByteTrackTracker, CBIoUTracker, OCSORTTracker, SORTTracker
 
-TRACKERS = {"sort": SORTTracker, "bytetrack": ByteTrackTracker, "ocsort": OCSORTTracker}
+TRACKERS = {
+    "sort": SORTTracker,
+    "bytetrack": ByteTrackTracker,
+    "ocsort": OCSORTTracker,
+    "botsort": BoTSORTTracker,
+    "cbiou": CBIoUTracker,
+}
 
 
 def follow(tracker: Any, frame: Any, box: Any) -> Any:

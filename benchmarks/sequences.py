@@ -1,8 +1,8 @@
 """Which sequences the trackers are compared on, which of them may be tuned on, and what is done to their detections."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,7 @@ class Scene:
         name: the sequence's folder.
         group: what it shows.
         condition: a key of `CONDITIONS`.
+        seed: of the noise and of the order of rows.
         detections: what every tracker is given: frames and boxes or points, no scores; rows of a frame in random order,
             because the files are sorted by identity, and an order that knows the answer decides ties.
         identity: (N,) who each row is; -1 for false boxes.
@@ -76,13 +77,14 @@ class Scene:
     name: str
     group: str
     condition: str
+    seed: int
     detections: Detections
     identity: Ints
 
     @property
     def key(self) -> str:
         """A name for files."""
-        return f"{self.condition}|{self.name}"
+        return f"{self.condition}|{self.seed}|{self.name}"
 
     @property
     def boxed(self) -> Detections:
@@ -92,6 +94,11 @@ class Scene:
         square = boxes.from_centre(boxes.centre(box), SQUARE)
         return self.detections.with_columns(box=np.where(flat, square, box))
 
+    def until(self, frame: int) -> "Scene":
+        """The frames before one."""
+        kept = np.flatnonzero(self.detections.frame < frame)
+        return replace(self, detections=self.detections.take(kept), identity=self.identity[kept])
+
     def scored(self, track: Ints) -> tuple[Tracks, Tracks]:
         """Truth and prediction on the rows that are somebody."""
         real = np.flatnonzero(self.identity >= 0)
@@ -99,8 +106,8 @@ class Scene:
         return Tracks(rows, self.identity[real]), Tracks(rows, track[real])
 
 
-def scenes(half: str, conditions: tuple[str, ...], data: Path = DATA, seed: int = 0) -> Iterator[Scene]:
-    """Every sequence of a half in every condition."""
+def scenes(half: str, conditions: tuple[str, ...], data: Path = DATA, seeds: Sequence[int] = (0,)) -> Iterator[Scene]:
+    """Every sequence of a half in every condition; each seed where noise is drawn, else the first."""
     for group, names in HALVES[half].items():
         here = [c for c in conditions if (c == "detected") == (group in DETECTED)]
         for name in names if here else ():
@@ -108,7 +115,8 @@ def scenes(half: str, conditions: tuple[str, ...], data: Path = DATA, seed: int 
             if half == "quick":
                 truth = truth.take(truth.detections.frame < 200)
             for condition in here:
-                yield make_scene(truth, name, group, condition, seed)
+                for seed in seeds if condition == "noisy" else seeds[:1]:
+                    yield make_scene(truth, name, group, condition, seed)
 
 
 def read_truth(data: Path, name: str) -> Tracks:
@@ -149,4 +157,4 @@ def make_scene(truth: Tracks, name: str, group: str, condition: str, seed: int) 
         rows = truth.detections.take(kept)
         truth = Tracks(Detections(rows.frame // 3, rows.box), truth.track[kept])
     seen, identity = observe(truth, NOISE if condition == "noisy" else None, seed)
-    return Scene(name, group, condition, Detections(seen.frame, seen.box), identity)
+    return Scene(name, group, condition, seed, Detections(seen.frame, seen.box), identity)

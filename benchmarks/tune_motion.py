@@ -47,7 +47,7 @@ class Found(NamedTuple):
 def main() -> None:
     options = arguments()
     one_thread()
-    given = [shortened(s) for s in scenes("tuning", tuple(CONDITIONS), options.data)]
+    given = [s.until(FRAMES) for s in scenes("tuning", tuple(CONDITIONS), options.data)]
     best = {"model": Motion().config.to_dict(), "tracker": dict(TRACKER)}
     found = tried(best, given)
     print(f"as in the package: {found.loss:.4f}", flush=True)
@@ -71,13 +71,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the search; the noise has its own")
     parser.add_argument("--data", type=type(DATA), default=DATA, help="the folder with bee24, gmot and dancetrack")
     return parser.parse_args()
-
-
-def shortened(scene: Scene) -> Scene:
-    """The first frames of a scene."""
-    kept = np.flatnonzero(scene.detections.frame < FRAMES)
-    few = scene.detections.take(kept)
-    return Scene(scene.name, scene.group, scene.condition, few, scene.identity[kept])
 
 
 def varied(settings: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

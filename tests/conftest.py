@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -438,6 +438,36 @@ def test_names_in_brackets_are_printed_as_they_are(run: Run, tmp_path: Path) -> 
     assert "[bold]x[/bold].csv does not exist" in run("convert", "[bold]x[/bold].csv", tmp_path / "o.txt").err
 
 
+def test_track_ends_with_the_frames_to_look_at_first_and_a_slp_suggests_them(
+    run: Run, models: SimpleNamespace, tmp_path: Path
+) -> None:
+    sio = pytest.importorskip("sleap_io")
+    io.save(crossing(), tmp_path / "a.slp")
+    weights = "--model", models.geometry  # that nobody has trained: it is sure of nothing
+    done = run("track", tmp_path / "a.slp", "-o", tmp_path / "b.slp", *weights)
+    assert done.code == 0, done.err
+    tracks = io.load(tmp_path / "b.slp")
+    low = np.flatnonzero(tracks.confidence < 0.9)
+    frames = np.unique(tracks.detections.frame[low]).tolist()
+    assert len(frames) > 2
+    line = f"links and starts with a confidence below 0.9: {len(low)}; look first at"
+    assert done.out.splitlines()[-1].startswith(f"{line} frames {frames[0]}, {frames[1]}, ")
+    assert done.out.splitlines()[-1].endswith("(counted from 0)")
+
+    def suggested() -> list[int]:
+        return [s.frame_idx for s in sio.load_slp(str(tmp_path / "b.slp"), open_videos=False).suggestions]
+
+    assert suggested() == frames
+    assert yaml.safe_load((tmp_path / "b.slp.kintrack.yaml").read_text())["review"] == 50
+    least = tracks.detections.frame[low[np.argmin(tracks.confidence[low])]]
+    done = run("track", tmp_path / "a.slp", "-o", tmp_path / "b.slp", *weights, "--review", 1, "--overwrite")
+    assert done.out.splitlines()[-1] == f"{line} the least sure frame {least} (counted from 0)"
+    assert suggested() == [least]
+    done = run("track", tmp_path / "a.slp", "-o", tmp_path / "b.slp", *weights, "--review", 0, "--overwrite")
+    assert "look first" not in done.out and suggested() == []
+    assert run("track", tmp_path / "a.slp", "-o", tmp_path / "c.slp", "--review", -1).code == 2
+
+
 # ----------------------------------------------------------------------------------------------------------------- eval
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kintrack import io
 from kintrack._version import __version__
 from kintrack.config import TrainConfig, merge
+from kintrack.config_dreem import tracker_tree, with_card
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
@@ -107,15 +108,16 @@ def track(
     if model is None or isinstance(model, str | Path):
         made |= model_facts(resolved.model)
         model = load_model(resolved.model, resolved.device)
-    resolved = TrackConfig.of(merge({"tracker": model.card.get("tracker", {})}, tree))
+    resolved = TrackConfig.of(with_card(tree, model.card))
     with ExitStack() as stack:
         pixels = _pixels(stack, model, video, path)
-        tracks = follow(detections, model, pixels, resolved, progress)
+        masks = io.load_labels(path) if path and path.is_dir() and detections.label is not None else None
+        tracks = follow(detections, model, pixels, resolved, progress, masks)
     if output is not None:
         # The formats without a place for the links' confidence do without: nobody has given one to keep.
         holds = "confidence" in io.FORMATS[format or io.detect_format(output)].carries
         kept = tracks if holds else replace(tracks, confidence=None)
-        io.save(kept, output, format, overwrite=overwrite, source=path)
+        io.save(kept, output, format, overwrite=overwrite, source=path, review=resolved.review)
         made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
         save_config(resolved.model_copy(update={"made": made}), Path(output))
     return tracks
@@ -169,7 +171,7 @@ def _as_tree(config: TrackConfig | Mapping[str, Any] | None) -> dict[str, Any]:
         return config.model_dump(exclude_unset=True)
     tree = dict(config or {})
     TrackConfig.of(tree)
-    return tree
+    return tree | ({"tracker": tracker_tree(tree["tracker"])} if "tracker" in tree else {})
 
 
 def _pixels(stack: ExitStack, model: "Model", video: str | Path | Video | None, source: Path | None) -> Video | None:
@@ -185,7 +187,8 @@ def _pixels(stack: ExitStack, model: "Model", video: str | Path | Video | None, 
             f"given, and none that belongs to {source or 'the detections'} was found; give it with --video, or take a "
             "model of geometry alone"
         )
-    return stack.enter_context(io.load_video(found, grey=model.config.encoder.channels == 1))
+    grey = getattr(model.config.encoder, "channels", 3) == 1  # a model of DREEM takes the colours that there are
+    return stack.enter_context(io.load_video(found, grey=grey))
 
 
 def train(

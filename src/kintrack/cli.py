@@ -4,13 +4,26 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from kintrack._version import __version__
 from kintrack.errors import KintrackError
-from kintrack.terminal import Warnings, console, plain, print_facts, print_scores, progress_bars, say
+from kintrack.options import (
+    ConfigFile,
+    DeviceOption,
+    Format,
+    Index,
+    Match,
+    Overwrite,
+    Quiet,
+    Set,
+    Show,
+    Unit,
+    option,
+)
+from kintrack.terminal import Warnings, console, plain, print_facts, print_scores, progress_bars, review_line, say
 
 app = typer.Typer(
     name="kintrack",
@@ -22,31 +35,6 @@ app = typer.Typer(
 )
 
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Match = Literal["iou", "centre", "rows"]
-Unit = Literal["size", "pixel"]
-Show = Literal["auto", "boxes", "poses", "masks"]
-
-
-def _option(help: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=more.pop("show_default", False), **more)
-
-
-Format = Annotated[
-    str | None, _option("The output's format, where its suffix does not say: sleap, ctc, mot, csv.", "--format", "-f")
-]
-Overwrite = Annotated[bool, _option("Replace an output that is there.", "--overwrite")]
-Quiet = Annotated[bool, _option("Say nothing but warnings and errors.", "--quiet", "-q")]
-ConfigFile = Annotated[
-    Path | None, _option("A YAML file of options; --set and other options go before it.", "--config")
-]
-Set = Annotated[list[str] | None, _option("One option, like tracker.max_gap=30; as often as you like.", "--set")]
-Index = Annotated[int | None, _option("Which video, where a file holds several; counts from 0.", "--index")]
-DeviceOption = Annotated[
-    Device | None, _option("Where the model runs; auto (the default) takes a GPU if there is one.", "--device")
-]
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"kintrack {__version__}")
@@ -56,9 +44,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _kintrack(
     version: Annotated[
-        bool, _option("Say the version and stop.", "--version", callback=_version, is_eager=True)
+        bool, option("Say the version and stop.", "--version", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, _option("On an error, show where in the code it came up.", "--debug")] = False,
+    debug: Annotated[bool, option("On an error, show where in the code it came up.", "--debug")] = False,
 ) -> None:
     """Who is who, and who came from whom, for every animal and every cell in a video.
 
@@ -74,11 +62,11 @@ def _kintrack(
 
 @app.command()
 def demo(
-    output: Annotated[Path, _option("The folder for everything it makes.", "--output", "-o", show_default=True)] = Path(
+    output: Annotated[Path, option("The folder for everything it makes.", "--output", "-o", show_default=True)] = Path(
         "demo"
     ),
-    seed: Annotated[int, _option("Another seed is another scene.", "--seed", show_default=True, min=0)] = 0,
-    model: Annotated[str, _option("The model, by name or path.", "--model", "-m", show_default=True)] = "general",
+    seed: Annotated[int, option("Another seed is another scene.", "--seed", show_default=True, min=0)] = 0,
+    model: Annotated[str, option("The model, by name or path.", "--model", "-m", show_default=True)] = "general",
     device: DeviceOption = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -119,19 +107,19 @@ def track(
     ],
     output: Annotated[
         Path,
-        _option("Where the tracks are written; the suffix says the format. A folder for several.", "--output", "-o"),
+        option("Where the tracks are written; the suffix says the format. A folder for several.", "--output", "-o"),
     ],
     video: Annotated[
         list[Path] | None,
-        _option("The pixels; found by name if not given. Models of geometry need none.", "--video", "-v"),
+        option("The pixels; found by name if not given. Models of geometry need none.", "--video", "-v"),
     ] = None,
     model: Annotated[
         str | None,
-        _option("Name in `kintrack info` (default: general; or motion), a checkpoint, or its folder.", "--model", "-m"),
+        option("Name in `kintrack info` (default: general; or motion), a checkpoint, or its folder.", "--model", "-m"),
     ] = None,
     max_tracks: Annotated[
         int | None,
-        _option(
+        option(
             "The true number of individuals, where known: there are never more ids than this.", "--max-tracks", "-n"
         ),
     ] = None,
@@ -139,6 +127,9 @@ def track(
     device: DeviceOption = None,
     config: ConfigFile = None,
     set_: Set = None,
+    review: Annotated[
+        int | None, option("Frames to look at first, listed at the end and in a .slp (default: 50).", "--review", min=0)
+    ] = None,
     index: Index = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -158,8 +149,9 @@ def track(
     [bold]kintrack track a.csv -o b.csv --set tracker.max_gap=120[/bold]
     """
     from kintrack import api
+    from kintrack.follow import TrackConfig
 
-    tree = _tree(config, set_)
+    tree = _tree(config, set_) | ({} if review is None else {"review": review})
     with progress_bars(quiet) as progress:
         results = api.track_many(
             inputs,
@@ -176,6 +168,8 @@ def track(
         )
     for path, tracks in results.items():
         say(f"{path}: {tracks!r}", quiet)
+        if found := review_line(tracks, TrackConfig.of(tree).review):
+            say(found, quiet)
 
 
 @app.command()
@@ -184,26 +178,26 @@ def train(
         list[Path],
         typer.Argument(help="Annotated tracks: files, or folders of them.", metavar="TRAIN...", show_default=False),
     ],
-    output: Annotated[Path, _option("The folder for weights, checkpoints and log.", "--output", "-o")],
+    output: Annotated[Path, option("The folder for weights, checkpoints and log.", "--output", "-o")],
     val: Annotated[
-        list[Path] | None, _option("Tracks that are not learned from and decide which epoch was best.", "--val")
+        list[Path] | None, option("Tracks that are not learned from and decide which epoch was best.", "--val")
     ] = None,
     video: Annotated[
         list[Path] | None,
-        _option("Pixels, for a model with a visual encoder; found by name if not given.", "--video", "-v"),
+        option("Pixels, for a model with a visual encoder; found by name if not given.", "--video", "-v"),
     ] = None,
     model: Annotated[
         str | None,
-        _option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "-m"),
+        option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "--init", "-m"),
     ] = None,
     device: DeviceOption = None,
     config: Annotated[
         Path | None,
-        _option("A YAML file of options, or the name of a model in the package, for how it was trained.", "--config"),
+        option("A YAML file of options, or a name: general (how it was trained), finetune (ten minutes).", "--config"),
     ] = None,
     set_: Set = None,
     resume: Annotated[
-        bool, _option("Go on with the training in the folder, where it was interrupted.", "--resume")
+        bool, option("Go on with the training in the folder, where it was interrupted.", "--resume")
     ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -212,7 +206,7 @@ def train(
 
     [bold]kintrack train corrected/ --val checked.slp -o run[/bold]
 
-    [bold]kintrack train a.slp b.slp -m general -o run --set max_epochs=20[/bold]   begin with good weights
+    [bold]kintrack train a.slp b.slp --init general --config finetune -o run[/bold]  begin with good weights
 
     [bold]kintrack train a.slp -o run --set model.encoder.kind=conv[/bold]          learn to use the pixels
 
@@ -244,28 +238,28 @@ def evaluate(
     prediction: Annotated[Path, typer.Argument(help="The tracker's, paired by stem.", show_default=False)],
     match: Annotated[
         Match,
-        _option(
+        option(
             "When two rows may be one: iou of their boxes, distance of their centres, or the same rows.",
             "--match",
             show_default=True,
         ),
     ] = "iou",
     threshold: Annotated[
-        float, _option("Similarity from which two rows may match.", "--threshold", show_default=True, min=0, max=1)
+        float, option("Similarity from which two rows may match.", "--threshold", show_default=True, min=0, max=1)
     ] = 0.5,
     distance: Annotated[
         float,
-        _option("With centre: where similarity reaches 0; matches are at most half as far.", "--distance", min=0),
+        option("With centre: where similarity reaches 0; matches are at most half as far.", "--distance", min=0),
     ] = 1.0,
     unit: Annotated[
-        Unit, _option("Of --distance: size of the true individual, or pixel (points have no size).", "--unit")
+        Unit, option("Of --distance: size of the true individual, or pixel (points have no size).", "--unit")
     ] = "size",
     mot_challenge: Annotated[
-        bool, _option("Leave out what MOTChallenge does not score (other classes, distractors).", "--mot-challenge")
+        bool, option("Leave out what MOTChallenge does not score (other classes, distractors).", "--mot-challenge")
     ] = False,
     output: Annotated[
         Path | None,
-        _option("Also write the results: .json (everything) or .csv (a line a sequence).", "--output", "-o"),
+        option("Also write the results: .json (everything) or .csv (a line a sequence).", "--output", "-o"),
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -303,10 +297,10 @@ def convert(
     output: Annotated[Path, typer.Argument(help="Where to; the suffix says the format.", show_default=False)],
     format: Format = None,
     source_format: Annotated[
-        str | None, _option("The source's format, where its suffix does not say.", "--from")
+        str | None, option("The source's format, where its suffix does not say.", "--from")
     ] = None,
     index: Annotated[
-        int | None, _option("Which video, where the source holds several; counts from 0.", "--index", "--video")
+        int | None, option("Which video, where the source holds several; counts from 0.", "--index", "--video")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -326,19 +320,19 @@ def convert(
 @app.command()
 def render(
     tracks: Annotated[Path, typer.Argument(help="Tracks: a file or folder of any known format.", show_default=False)],
-    output: Annotated[Path, _option("The movie, .mp4.", "--output", "-o")],
+    output: Annotated[Path, option("The movie, .mp4.", "--output", "-o")],
     video: Annotated[
-        Path | None, _option("The pixels; found by name if not given, and black where there are none.", "--video", "-v")
+        Path | None, option("The pixels; found by name if not given, and black where there are none.", "--video", "-v")
     ] = None,
     show: Annotated[
-        Show, _option("What is drawn; auto: masks if there are any, else poses, else boxes.", "--show")
+        Show, option("What is drawn; auto: masks if there are any, else poses, else boxes.", "--show")
     ] = "auto",
     trail: Annotated[
-        int, _option("Frames for which a track's way stays to be seen.", "--trail", show_default=True, min=0)
+        int, option("Frames for which a track's way stays to be seen.", "--trail", show_default=True, min=0)
     ] = 20,
-    ids: Annotated[bool, _option("Write the ids.", "--ids/--no-ids", show_default=True)] = True,
-    scale: Annotated[float, _option("Size of the movie, in sizes of the video.", "--scale", show_default=True)] = 1.0,
-    fps: Annotated[float | None, _option("Frames in a second; the video's if not given.", "--fps")] = None,
+    ids: Annotated[bool, option("Write the ids.", "--ids/--no-ids", show_default=True)] = True,
+    scale: Annotated[float, option("Size of the movie, in sizes of the video.", "--scale", show_default=True)] = 1.0,
+    fps: Annotated[float | None, option("Frames in a second; the video's if not given.", "--fps")] = None,
     index: Index = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

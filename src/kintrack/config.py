@@ -99,7 +99,7 @@ PAIR_FEATURES = (
     "margin_distance_query", "margin_distance_reference", "margin_query", "margin_reference",
     "margin_smooth_query", "margin_smooth_reference", "margin_fresh",
     "pose_distance", "pose_similarity", "pose_turn", "pose_change", "has_pose",
-    "appearance", "has_appearance",
+    "appearance", "appearance_remembered", "appearance_lead_query", "appearance_lead_track", "has_appearance",
 )  # fmt: skip
 
 

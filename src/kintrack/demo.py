@@ -77,7 +77,7 @@ def run_demo(
     pixels = None if network.visual_encoder is None else video
     found = {
         KINTRACK: follow(detections, network, pixels, config, progress),
-        NEAREST: track_by_nearest(detections, config.tracker),
+        NEAREST: track_by_nearest(detections, config.tracker if isinstance(config.tracker, TrackerConfig) else None),
     }
     # By centres: boxes around the keypoints that were seen say little of where a body ends.
     scores = {name: evaluate(truth, tracks, "centre") for name, tracks in found.items()}

@@ -7,6 +7,7 @@ The model `motion` scores sightings as they are: with it nothing of this loads t
 """
 
 import hashlib
+import logging
 import os
 import sys
 import threading
@@ -20,20 +21,24 @@ import numpy as np
 from pydantic import Field
 
 from kintrack.config import Config, TrackerConfig
+from kintrack.config_dreem import AnyTracker, DreemCrops, DreemTrackerConfig
 from kintrack.core.detections import Detections
-from kintrack.core.tracks import Tracks
-from kintrack.core.video import Video
-from kintrack.errors import CheckpointError, ConfigError, nearest_name
+from kintrack.core.tracks import REVIEW_FRAMES, Tracks
+from kintrack.core.video import LabelVideo, Video
+from kintrack.errors import CheckpointError, ConfigError, InputError, nearest_name
 from kintrack.io import check_against_video
 
 if TYPE_CHECKING:
     from kintrack.core.sightings import Sightings
     from kintrack.models import GlobalTrackingTransformer
     from kintrack.models.dreem import DreemTransformer
-    from kintrack.tracking import Score
+    from kintrack.tracking import Score, Tracker
+    from kintrack.tracking.dreem import DreemTracker
     from kintrack.tracking.motion import Motion
 
     Model = GlobalTrackingTransformer | DreemTransformer | Motion
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how many frames are done, and of how many."""
@@ -57,8 +62,12 @@ class TrackConfig(Config):
     """Crops that the visual encoder sees at a time."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
-    tracker: TrackerConfig = TrackerConfig()
-    """How scores become identities."""
+    tracker: AnyTracker = TrackerConfig()
+    """How scores become identities; or `dreem`, for the tracker of DREEM with options of its own."""
+    dreem: DreemCrops = DreemCrops()
+    """How detections are shown to a model of DREEM; other models do not ask."""
+    review: int = Field(default=REVIEW_FRAMES, ge=0)
+    """Frames to look at first, at most: those of the least sure links and starts. A `.slp` suggests them."""
     made: dict[str, Any] = Field(default_factory=dict)
     """In the file saved beside a result: what it was made of and with. Not read."""
 
@@ -69,6 +78,7 @@ def follow(
     video: Video | None = None,
     config: TrackConfig | None = None,
     progress: Progress | None = None,
+    labels: LabelVideo | None = None,
 ) -> Tracks:
     """The tracks of the detections of one video, by a model that is already on its device.
 
@@ -76,25 +86,19 @@ def follow(
         detections: of one video.
         model: in `eval()` mode; or a `Motion`.
         video: the pixels that the model looks at; None for geometry alone.
-        config: batch, threads and tracker are used.
+        config: batch, threads, tracker and dreem are used.
         progress: is told of "looking" at crops and of "tracking".
+        labels: the masks; a model of DREEM is shown their centres, others do not ask.
 
     Raises:
         AlignmentError: the detections do not belong to the video.
+        ConfigError: the model and the tracker do not go together, or a model of DREEM lacks what its crops need.
     """
-    from kintrack.core.sightings import Sightings
-    from kintrack.tracking import Tracker
-    from kintrack.tracking.motion import Motion
-
     config = config or TrackConfig()
     told = progress or _nobody
-    n, seen = detections.n_frames, Sightings.of(detections, config.tracker.size)
-    score: Score
-    score, seen = (
-        (model, seen) if isinstance(model, Motion) else _embedded(model, detections, seen, video, config, told)
-    )
+    n = detections.n_frames
+    score, seen, tracker = _ready(model, detections, video, config, told, labels)
     with cpu_threads(1):
-        tracker = Tracker(config.tracker, persistent_tracking=True)
         track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
         frames = np.unique(detections.frame)  # those that hold anything: a gap may be longer than the video is full
         for chunk in np.split(frames, range(_CHUNK, len(frames), _CHUNK)) if len(frames) else []:
@@ -102,7 +106,79 @@ def follow(
             rows = detections.rows(int(chunk[0]), stop)
             track[rows], confidence[rows] = tracker.update(score, seen.take(rows))
             told("tracking", n if stop > frames[-1] else stop, n)
+    if flagged := getattr(tracker, "flagged", None):
+        shown = ", ".join(map(str, flagged[:20])) + (", …" if len(flagged) > 20 else "")
+        _log.warning("%d frames hold tracks that are less certain than was asked for: %s", len(flagged), shown)
     return Tracks(detections, track, confidence=confidence)
+
+
+def _ready(
+    model: "Model",
+    detections: Detections,
+    video: Video | None,
+    config: TrackConfig,
+    told: Progress,
+    labels: LabelVideo | None,
+) -> "tuple[Score, Sightings, Tracker | DreemTracker]":
+    """The model as a score, the sightings as it wants to see them, and the tracker."""
+    from kintrack.core.sightings import Sightings
+    from kintrack.tracking import Tracker
+    from kintrack.tracking.dreem import DreemTracker
+    from kintrack.tracking.motion import Motion
+
+    score: Score
+    size = config.tracker.size if isinstance(config.tracker, TrackerConfig) else None
+    seen = Sightings.of(detections, size)
+    if isinstance(model, Motion):
+        score = model
+    else:
+        from kintrack.models.dreem import DreemTransformer
+
+        if isinstance(model, DreemTransformer):
+            return _shown_to_dreem(model, detections, video, config, told, labels)
+        score, seen = _embedded(model, detections, seen, video, config, told)
+    if isinstance(config.tracker, TrackerConfig):
+        return score, seen, Tracker(config.tracker, persistent_tracking=True)
+    shape = detections.video.shape if detections.video else None
+    return score, seen, DreemTracker(config.tracker, shape=shape, skeleton=detections.skeleton)
+
+
+def _shown_to_dreem(
+    model: "DreemTransformer",
+    detections: Detections,
+    video: Video | None,
+    config: TrackConfig,
+    told: Progress,
+    labels: LabelVideo | None,
+) -> "tuple[Score, Sightings, DreemTracker]":
+    """A model of DREEM, what it is shown, and the tracker that it was made for."""
+    from kintrack.core.sightings import Sightings
+    from kintrack.tracking.dreem import DreemTracker
+    from kintrack.windows.dreem import DreemScorer, anchors, crop_axes, iter_dreem_crops, squares
+
+    if not isinstance(config.tracker, DreemTrackerConfig):
+        raise ConfigError("a model of DREEM goes with DREEM's tracker alone; give --set tracker.kind=dreem")
+    if model.config.pos.n_points > 1:
+        raise ConfigError(
+            f"this model was made for {model.config.pos.n_points} anchors of a detection, with which DREEM cannot "
+            "track either (its defect T12); give a model of one anchor"
+        )
+    if video is None:
+        raise InputError("a model of DREEM looks at pixels, but no video was given; give it with --video")
+    check_against_video(detections, video)
+    box = squares(anchors(detections, config.dreem, labels), config.dreem)
+    seen = Sightings.of(detections.with_columns(box=box))
+    shape, axis = video.shape[1:3], None
+    batches = _ahead(iter_dreem_crops(video, detections, box, config.dreem, config.batch))
+    if config.tracker.max_angle_diff > 0 and (detections.keypoints is None or detections.keypoints.shape[1] == 1):
+        axis = np.full((len(detections), 3), np.nan)
+        batches = _telling(batches, lambda batch: crop_axes(*batch, axis))
+    n, frame = detections.n_frames, detections.frame
+    crops = _telling(batches, lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
+    scorer = DreemScorer(model, shape)
+    with cpu_threads(config.threads):
+        seen = scorer.embed(seen, crops)
+    return scorer, seen, DreemTracker(config.tracker, shape=shape, axis=axis, skeleton=detections.skeleton)
 
 
 def _embedded(
@@ -165,7 +241,7 @@ def _is_motion(name_or_path: str | Path) -> bool:
 
 
 def find_config(name_or_path: str | Path) -> Path:
-    """The file of a config: a path, or the name of a model inside the package, for the config it was trained by."""
+    """The file of a config: a path, or a name in the package: a model's, by which it was trained, or finetune."""
     path, own = Path(name_or_path), WEIGHTS / f"{name_or_path}.yaml"
     return own if own.is_file() and not path.is_file() else path
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kintrack.core.tracks import Tracks
     from kintrack.follow import Progress
     from kintrack.metrics import Decisions, Evaluation
 
@@ -104,6 +105,22 @@ def confidence_line(decisions: "Decisions") -> str:
     return f"{head}; the least sure 2 % hold {held:.0%} of the wrong ones"
 
 
+def review_line(tracks: "Tracks", frames: int) -> str:
+    """Which frames to look at first, where any link or start is doubtful; nothing where none is."""
+    from kintrack.core.tracks import REVIEW_BELOW
+
+    doubtful, chosen = tracks.doubtful(len(tracks)), tracks.doubtful(frames)
+    if not len(chosen):
+        return ""
+    listed = sorted(set(tracks.detections.frame[chosen].tolist()))
+    named = ", ".join(map(str, listed[:_LISTED])) + (", …" if len(listed) > _LISTED else "")
+    number = f"{len(listed)} " if len(listed) > 1 else ""
+    most = f" the {number}least sure" if len(chosen) < len(doubtful) else ""
+    word = "frame" if len(listed) == 1 else "frames"
+    head = f"links and starts with a confidence below {REVIEW_BELOW}: {len(doubtful):,}"
+    return f"{head}; look first at{most} {word} {named} (counted from 0)"
+
+
 def print_facts(facts: Mapping[str, Any]) -> None:
     """What `kintrack info` says: a name and its value, or several values under each other."""
     from rich.table import Table
@@ -116,6 +133,8 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     console(stderr=False).print(table)
 
 
+_LISTED = 12
+"""Frames that a line names."""
 _CHIEF = ("hota", "deta", "assa", "idf1", "mota", "num_switches", "switches_per_100k")
 
 

@@ -237,3 +237,18 @@ def test_links_that_cannot_be_are_refused() -> None:
             Tracks.from_links(detections, [[0, odd]])
     with pytest.raises(InputError, match=r"links have shape \(2, 3\); wanted \(E, 2\), pairs of rows"):
         Tracks.from_links(detections, [[0, 1, 2], [0, 1, 2]])
+
+
+def test_the_doubtful_rows_are_the_least_sure_first_of_no_more_frames_than_asked_for():
+    frame = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    seen = Detections(frame=frame, box=np.zeros((8, 4)))
+    sure = np.array([np.nan, np.nan, 0.5, 0.8, 0.2, 0.95, 0.89, 0.9])
+    tracks = Tracks(seen, [0, 1, 0, 1, 0, 1, 0, 1], confidence=sure)
+    assert tracks.doubtful().tolist() == [4, 2, 3, 6]
+    assert tracks.doubtful(frames=2).tolist() == [4, 2, 3]
+    assert tracks.doubtful(frames=1, below=1.0).tolist() == [4, 5]
+    assert tracks.doubtful(frames=0).tolist() == tracks.doubtful(below=0.1).tolist() == []
+
+
+def test_tracks_without_confidence_have_no_doubtful_rows():
+    assert Tracks(Detections(frame=[0], box=np.zeros((1, 4))), [0]).doubtful().tolist() == []

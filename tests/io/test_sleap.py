@@ -111,7 +111,8 @@ def test_a_copy_of_the_source_keeps_everything_else(shared_data: Path, tmp_path:
     tracks = io.load(path, identities=False)
     track = np.where(np.arange(len(tracks)) % 2, -1, np.arange(len(tracks)))
     confidence = np.linspace(0, 1, len(tracks))
-    io.save(Tracks(tracks.detections, track, names={0: "α"}, confidence=confidence), tmp_path / "a.slp", source=path)
+    named = Tracks(tracks.detections, track, names={0: "α"}, confidence=confidence)
+    io.save(named, tmp_path / "a.slp", source=path, review=0)
     with h5py.File(path) as before, h5py.File(tmp_path / "a.slp") as after:
         assert set(before) == set(after)
         for name in set(before) - {"metadata", "instances", "tracks_json"}:
@@ -142,6 +143,64 @@ def test_an_old_format_gets_the_column_of_confidences(shared_data: Path, tmp_pat
 
 def test_tracking_scores_of_others_are_no_confidences(shared_data: Path) -> None:
     assert io.load(shared_data / "formats/predictions/CTMC_A-10-run03_dreem_predictions.slp").confidence is None
+
+
+def doubtful(tracks: Tracks, **confidence: float) -> Tracks:
+    """The tracks with full confidence, except for a row in each of the frames that are named, like f12."""
+    sure = np.ones(len(tracks))
+    for frame, value in confidence.items():
+        sure[np.flatnonzero(tracks.detections.frame == int(frame[1:]))[0]] = value
+    return Tracks(tracks.detections, tracks.track, names=tracks.names, confidence=sure)
+
+
+def suggested(path: Path) -> list[tuple[int, int]]:
+    labels = eager(path)
+    return [(labels.videos.index(s.video), s.frame_idx) for s in labels.suggestions]
+
+
+def test_the_frames_of_the_least_sure_links_are_suggestions_that_sleap_io_reads(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    source = shared_data / "flies" / "two_flies.slp"
+    assert suggested(source) == []
+    tracks = doubtful(io.load(source), f30=0.2, f7=0.89, f12=0.5, f40=0.95)
+    for kept in (source, None):  # into a copy of the source, and into a new file
+        out = tmp_path / f"{kept is None}.slp"
+        io.save(tracks, out, source=kept)
+        assert suggested(out) == [(0, 7), (0, 12), (0, 30)]
+        io.save(tracks, out, source=kept, review=2, overwrite=True)
+        assert suggested(out) == [(0, 12), (0, 30)]
+        io.save(tracks, out, source=kept, review=0, overwrite=True)
+        assert suggested(out) == []
+        np.testing.assert_allclose(io.load(out).confidence, tracks.confidence, rtol=1e-6)
+
+
+def test_what_people_have_suggested_stays_and_what_an_earlier_run_has_makes_way(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    sio, source = sleap_io(), tmp_path / "source.slp"
+    labels = eager(shared_data / "flies" / "two_flies.slp")
+    labels.suggestions = [sio.SuggestionFrame(labels.video, frame, {"group": 3}) for frame in (12, 5)]
+    sio.save_slp(labels, str(source), verbose=False)
+    io.save(doubtful(io.load(source), f30=0.2, f12=0.5), tmp_path / "a.slp", source=source)
+    assert suggested(tmp_path / "a.slp") == [(0, 12), (0, 5), (0, 30)]
+    assert [s.metadata["group"] for s in eager(tmp_path / "a.slp").suggestions] == [3, 3, 0]
+    io.save(doubtful(io.load(source), f40=0.2), tmp_path / "b.slp", source=tmp_path / "a.slp")
+    assert suggested(tmp_path / "b.slp") == [(0, 12), (0, 5), (0, 40)]
+    io.save(doubtful(io.load(source)), tmp_path / "c.slp", source=tmp_path / "b.slp")
+    assert suggested(tmp_path / "c.slp") == [(0, 12), (0, 5)]
+
+
+def test_suggestions_are_for_the_video_that_was_tracked(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "formats/sleap/multiview_session/minimal_proofread.slp"
+    first, third = io.load(source, video=0), io.load(source, video=2)
+    last = int(third.detections.frame[-1])
+    before = suggested(source)
+    io.save(doubtful(third, **{f"f{last}": 0.1}), tmp_path / "a.slp", source=source)
+    assert suggested(tmp_path / "a.slp") == [*before, (2, last)]
+    zero = int(first.detections.frame[0])
+    io.save(doubtful(first, **{f"f{zero}": 0.1}), tmp_path / "b.slp", source=tmp_path / "a.slp")
+    assert suggested(tmp_path / "b.slp") == [*before, (2, last), (0, zero)]
 
 
 def test_tracks_that_masks_or_boxes_of_the_source_name_keep_their_place(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from kintrack.errors import InputError
 from kintrack.sim.bodies import chains, ellipses, spines, turn_after
-from kintrack.sim.motion import FAMILIES, Arena, Crowd, along, generator, smooth_noise
+from kintrack.sim.motion import FAMILIES, Arena, Crowd, along, generator, kept_apart, smooth_noise
 
 
 def crowd(n=40, side=2000.0, speed=3.0, is_open=False, persistence=20.0):
@@ -143,6 +143,25 @@ def test_offsets_on_a_torus_lead_the_short_way():
     lower, upper = np.zeros((2, 2)), np.full((2, 2), 10.0)
     assert Arena(lower, upper, is_open=True).offsets(two)[0][0, 1] == -2.0
     assert Arena(lower, upper).offsets(two)[0][0, 1] == 8.0
+
+
+def test_who_is_too_near_is_pushed_apart_and_nobody_else_is():
+    place = np.array([[[0.0, 0.0], [6.0, 0.0], [500.0, 0.0]]])
+    there, reach = np.ones((1, 3), bool), np.full(3, 20.0)
+    apart = kept_apart(place, reach, there)
+    assert 12 < apart[0, 1, 0] - apart[0, 0, 0] <= 20 and (apart[..., 1] == 0).all()
+    assert apart[0, 2].tolist() == [500.0, 0.0]
+    assert apart[0].mean(axis=0) == pytest.approx(place[0].mean(axis=0))  # nobody is pushed more than pushing
+    assert np.array_equal(kept_apart(place, reach, np.array([[True, False, True]])), place)
+    assert np.array_equal(kept_apart(place, reach * 0.1, there), place)
+
+
+def test_who_crosses_another_ones_path_does_so_without_a_leap():
+    x = np.linspace(-50, 50, 401)
+    place = np.stack([np.stack([x, np.full_like(x, 0.5)], axis=1), np.stack([-x, np.full_like(x, -0.5)], axis=1)], 1)
+    apart = kept_apart(place, np.full(2, 20.0), np.ones((401, 2), bool))
+    assert apart[0, 0, 0] < apart[0, 1, 0] and apart[-1, 0, 0] > apart[-1, 1, 0]
+    assert np.linalg.norm(np.diff(apart, axis=0), axis=-1).max() < 0.25 * 20
 
 
 def test_smooth_noise_is_standard_and_remembers():

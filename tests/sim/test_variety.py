@@ -31,7 +31,7 @@ def test_random_worlds_are_of_all_kinds(worlds):
     assert counts.min() == 2 and 40 < counts.max() <= 60
 
 
-@pytest.mark.parametrize("name", ["rests", "flights", "meetings", "nests", "limbs", "camera", "unsteadiness", "drift"])
+@pytest.mark.parametrize("name", ["rests", "flights", "meetings", "nests", "limbs", "avoidance", "camera", "drift"])
 def test_what_happens_in_some_worlds_happens_in_some_only(worlds, name):
     assert 0.05 < np.mean([getattr(w, name) > 0 for w in worlds]) < 0.7
 

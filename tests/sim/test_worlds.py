@@ -189,6 +189,26 @@ def test_limbs_stretch_boxes_outwards_and_leave_the_rest_as_it_is():
     assert out.std() == pytest.approx(0.1, rel=0.15)
 
 
+def test_individuals_who_avoid_each_other_overlap_less_and_are_the_same_ones():
+    world = {"preset": "bees", "n_individuals": 30, "arena": (400, 300), "size": 40, "n_frames": 100, "body": "box"}
+    near, apart = (simulate(world | {"avoidance": room}, 0) for room in (0.0, 1.2))
+
+    def overlap(tracks):
+        box, frame = tracks.detections.box, tracks.detections.frame
+        shared = [boxes.iou(b, b) - np.eye(len(b)) for b in (box[frame == t] for t in range(0, 100, 10))]
+        return np.mean([s.max(axis=1).mean() for s in shared])
+
+    assert overlap(apart) < 0.7 * overlap(near)
+    assert (near.track == apart.track).all() and (near.detections.frame == apart.detections.frame).all()
+
+
+def test_avoidance_is_the_same_at_every_frame_rate():
+    world = {"preset": "bees", "avoidance": 1.5, "nests": 1, "arena": (300, 300)}
+    fine, coarse = (simulate(world | {"n_frames": 90 // k, "stride": k}, 1) for k in (1, 3))
+    left = fine.take(fine.detections.frame % 3 == 0)
+    assert np.array_equal(left.detections.box, coarse.detections.box) and same_tracks(left.track, coarse.track)
+
+
 def test_sides_are_remembered_as_long_as_told():
     world = {"n_individuals": 30, "n_frames": 400, "body": "box", "arena": (9000, 9000), "wobble": 0.1}
 

@@ -248,7 +248,8 @@ def test_the_mean_over_sightings_keeps_its_meaning_and_the_sum_does_not():
     seen = points([(0, 0)], [(0, 0)], [(0, 0)], [(28, 0)])  # 2.8 sizes away from every sighting: a logit of 0.2 each
 
     def track(combine):
-        return Tracker({"combine": combine, "threshold": 0.7})(by_distance, seen).track.tolist()
+        config = {"compare": "sightings", "combine": combine, "threshold": 0.7}
+        return Tracker(config)(by_distance, seen).track.tolist()
 
     assert track("mean") == [0, 0, 0, 1]
     assert track("sum") == [0, 0, 0, 0]

@@ -68,7 +68,7 @@ def test_clips_with_crops_and_clips_without_go_into_one_batch_and_change_nothing
     mixed = questions(clips, SEEING, TrackerConfig())
     assert len(mixed.crops) == len(mixed.shown) == len(clips[1].detections)
     alone = [model.logits(questions([clip], SEEING, TrackerConfig())) for clip in clips]
-    assert torch.allclose(model.logits(mixed), torch.cat(alone, dim=1), atol=1e-5)
+    assert torch.allclose(model.logits(mixed), torch.cat(alone, dim=2), atol=1e-5)
 
 
 def test_a_window_without_its_crops_is_that_of_someone_who_cannot_see(make_clip):

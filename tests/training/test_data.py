@@ -10,7 +10,7 @@ from kintrack.core.video import ArrayVideo
 from kintrack.errors import InputError
 from kintrack.training.data import Clips, _mistaken, _stretch, _Timing
 
-AS_ANNOTATED = {"simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0}
+AS_ANNOTATED = {"simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0, "other_light": 0}
 
 
 def marching(n_frames=60, n=3, first=0):
@@ -63,10 +63,9 @@ def test_a_video_shorter_than_a_clip_is_taken_whole():
 @pytest.mark.parametrize("first", [0, 1000])
 def test_every_frame_of_a_video_is_reached(first):
     rng = np.random.default_rng(0)
-    config = DataConfig(frames=4, max_stride=2)
     seen = set()
     for _ in range(400):
-        stretch, timing = _stretch(marching(20, first=first), config, rng)
+        stretch, timing = _stretch(marching(20, first=first), 4, 2, rng)
         seen |= set((timing.start + timing.step * stretch.detections.frame).tolist())
     assert seen == set(range(first, first + 20))
 
@@ -114,6 +113,62 @@ def test_of_a_crowd_the_ones_around_somebody_are_taken():
     assert len(found) > 3
 
 
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_clips_of_a_crowd_are_short_and_keep_to_max_rows(n):
+    truth = marching(n_frames=200, n=n)
+    config = DataConfig(frames=60, max_rows=200, max_stride=2, max_objects=99, **AS_ANNOTATED)
+    for i in range(10):
+        clip = Clips([truth], config, seed=i)[0]
+        n_frames = len(np.unique(column(clip, "frame")))
+        assert n_frames == {2: 60, 5: 40, 40: 12}[n]
+        assert len(clip.detections) == n * n_frames <= max(200, 12 * n)
+
+
+def test_a_crowd_is_counted_after_those_around_one_were_taken():
+    config = DataConfig(frames=60, max_rows=200, max_stride=1, max_objects=5, **AS_ANNOTATED)
+    clip = Clips([marching(n_frames=200, n=40)], config)[0]
+    assert len(np.unique(column(clip, "frame"))) == 40 and len(np.unique(clip.identity)) == 5
+
+
+def test_clips_of_few_frames_may_be_asked_for_whatever_max_rows_says():
+    config = DataConfig(frames=5, max_rows=1, max_stride=1, **AS_ANNOTATED)
+    assert len(np.unique(column(Clips([marching()], config)[0], "frame"))) == 5
+
+
+def test_simulated_worlds_keep_to_max_rows_too():
+    config = DataConfig(simulated=1, noisy=0, frames=60, max_rows=150)
+    clips = Clips([], config)
+    for i in range(8):
+        n = len(np.unique(clips[i].identity))
+        assert len(clips[i].detections) <= max(150, 12 * n)
+
+
+def nearest_alone(detections):
+    """Somebody who takes everyone for new."""
+    return np.arange(len(detections)) + 1000
+
+
+def test_a_share_of_clips_is_remembered_by_the_tracks_that_are_set():
+    clips = Clips([marching()], DataConfig(simulated=0, own=0.5))
+    before = [clips[i] for i in range(40)]
+    clips.set_tracks(nearest_alone)
+    after = [clips[i] for i in range(40)]
+    own = [np.array_equal(c.history, nearest_alone(c.detections)) for c in after]
+    assert 10 < sum(own) < 30
+    for a, b in zip(before, after, strict=True):  # the same detections and the same truth
+        assert np.array_equal(a.detections.box, b.detections.box) and np.array_equal(a.identity, b.identity)
+        assert not np.array_equal(a.history, nearest_alone(a.detections))
+    clips.set_tracks(None)
+    assert all(np.array_equal(clips[i].history, before[i].history) for i in range(5))
+
+
+@pytest.mark.parametrize(("own", "n"), [(0.0, 0), (1.0, 10)])
+def test_none_or_all_may_be_its_own_tracks(own, n):
+    clips = Clips([marching()], DataConfig(simulated=0, own=own))
+    clips.set_tracks(nearest_alone)
+    assert sum(clips[i].history.min() >= 1000 for i in range(10)) == n
+
+
 def test_an_exchange_lasts_and_a_broken_track_goes_on_under_a_new_number():
     identity, frame = np.tile([0, 1], 30), np.repeat(np.arange(30), 2)
     swapped = _mistaken(identity, frame, DataConfig(swap=0.1, fragment=0), np.random.default_rng(0))
@@ -147,7 +202,7 @@ def test_one_video_for_each_truth():
 
 
 def test_backward_stretches_start_with_the_last_frame():
-    stretch, timing = _stretch(marching(10), DataConfig(frames=10, max_stride=1), np.random.default_rng(1))
+    stretch, timing = _stretch(marching(10), 10, 1, np.random.default_rng(1))
     assert timing in (_Timing(0, 1), _Timing(9, -1))
     x = stretch.detections.box[stretch.track == 0, 0]
     assert x.tolist() == (np.arange(10.0) if timing.step == 1 else np.arange(9.0, -1, -1)).tolist()

@@ -96,12 +96,12 @@ def test_no_crops_are_no_crops():
 
 
 def test_the_crops_of_a_clip_are_drawn_in_the_time_of_a_training_step():
-    """About 25 ms for 280 crops on a quiet machine; the bound is for a busy one."""
+    """Some 60 ms for 280 crops; the bound leaves room for slow machines."""
     scene = stage({"preset": "crossing", "n_individuals": 14, "n_frames": 20, "arena": (600, 600)}, 0)
     encoder, best = EncoderConfig(kind="conv"), np.inf
     for seed in range(3):
-        before = time.perf_counter()
+        before = time.process_time()
         made = in_another_light(drawn_looks(scene, scene.tracks.detections, encoder, rng(seed)), rng(seed))
-        best = min(best, time.perf_counter() - before)
+        best = min(best, time.process_time() - before)
     assert made.shape == (280, 1, 64, 64)
     assert best < 0.5

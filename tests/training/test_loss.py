@@ -52,6 +52,33 @@ def test_it_equals_a_double_loop(seed, options):
     assert AssoLoss(**options)(logits, w).item() == pytest.approx(slow_loss(logits, w, **options), abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_queries_ask_against_their_null_and_references_against_theirs(seed):
+    """(L, 2, E): the first logits for the groups of rows, the second for the groups of columns."""
+    w = window(seed)
+    logits = 3 * torch.randn(3, 2, len(w.target), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    by_rows = slow_loss(logits[:, 0], w, both_ways=False)
+    turned = SimpleNamespace(row_group=w.column_group, column_group=w.row_group, target=w.target)
+    by_columns = slow_loss(logits[:, 1], turned, both_ways=False)
+    assert AssoLoss()(logits, w).item() == pytest.approx(by_rows + by_columns, rel=1e-6)
+    assert AssoLoss(both_ways=False)(logits, w).item() == pytest.approx(by_rows, rel=1e-6)
+    same = logits[:, :1].expand(-1, 2, -1)
+    assert AssoLoss()(same, w).item() == pytest.approx(AssoLoss()(logits[:, 0], w).item())
+
+
+def test_a_birth_is_taught_by_the_first_logit_and_a_miss_by_the_second():
+    """Two lone detections and one track that is near both; nobody is anybody: all nulls are right."""
+    w = SimpleNamespace(
+        row_group=torch.tensor([0, 1]), column_group=torch.tensor([0, 0]), target=torch.tensor([False, False])
+    )
+    logits = torch.zeros(1, 2, 2, requires_grad=True)
+    loss = AssoLoss(focal=0.0)(logits, w)
+    assert loss.item() == pytest.approx(math.log(2) + math.log(3))  # each is someone new; the track is missed
+    loss.backward()
+    assert logits.grad[0, 0].tolist() == pytest.approx([1 / 2 / 2] * 2)  # the mean over two births
+    assert logits.grad[0, 1].tolist() == pytest.approx([1 / 3] * 2)
+
+
 def test_a_number_by_hand():
     """Logit 0 of one wrong and one true candidate: 1 of 3 equal answers is true, the surprise is log 3."""
     rows, columns, target = torch.tensor([0, 0]), torch.tensor([0, 1]), torch.tensor([True, False])
@@ -169,6 +196,8 @@ def test_what_does_not_fit_is_refused_in_words():
         AlignmentError, match="59 logits a layer, but 60 edges in the window; give a window's own logits"
     ):
         AssoLoss()(torch.zeros(1, 59), w)
+    with pytest.raises(AlignmentError, match="59 logits a layer, but 60 edges"):
+        AssoLoss()(torch.zeros(1, 2, 59), w)
     with pytest.raises(InputError, match="the window has no target; build it with the identities"):
         AssoLoss()(torch.zeros(1, 60), SimpleNamespace(**vars(w) | {"target": None}))
     with pytest.raises(InputError, match="matrices were given without the references' frames"):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from kintrack.config import NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
+from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import FAR, Memory, Sightings
-from kintrack.windows.features import SOFT, neighbour_features, node_features, pair_features
+from kintrack.windows.features import SOFT, history_features, neighbour_features, node_features, pair_features
+
+RESIDUALS = ("residual_fast", "residual_slow", "residual_smooth", "residual_steady")
 
 
 def sightings(centres, frame=0, side=10.0, **columns):
@@ -23,18 +25,19 @@ def measured(query, memory, pairs=None):
     return dict(zip(PAIR_FEATURES, values.T.astype(float), strict=True))
 
 
-def memory_of(*frames):
+def memory_of(*frames, depth=1):
     memory = Memory.like(frames[0])
     for seen in frames:
-        memory = memory.remember(seen, np.arange(len(seen)), depth=1)
+        memory = memory.remember(seen, np.arange(len(seen)), depth)
     return memory
 
 
 def test_a_pair_at_rest():
     found = measured(sightings([(50, 50)], frame=2), memory_of(sightings([(50, 50)])))
-    assert found["distance"][0] == found["residual"][0] == found["speed"][0] == 0.0
+    at_rest = ("distance", "speed", "speed_smooth", "scatter", "along", "across", *RESIDUALS)
+    assert all(found[name][0] == 0.0 for name in at_rest)
     assert found["gap"][0] == pytest.approx(np.log(3))
-    assert found["overlap"][0] == found["overlap_moved"][0] == 1.0
+    assert found["overlap"][0] == found["overlap_moved"][0] == found["overlap_smooth"][0] == pytest.approx(1.0)
     assert found["size_change"][0] == found["aspect_change"][0] == 0.0
     assert found["sightings"][0] == pytest.approx(np.log(2))
 
@@ -48,16 +51,37 @@ def test_distances_are_in_sizes_and_compressed():
 def test_a_residual_is_what_the_motion_does_not_explain():
     memory = memory_of(sightings([(0, 50)]), sightings([(10, 50)], frame=1))
     found = measured(sightings([(24, 53)], frame=2), memory)
-    assert found["speed"][0] == pytest.approx(np.log1p(1.0))
-    assert found["residual"][0] == pytest.approx(np.log1p(0.5))
+    assert found["speed"][0] == found["speed_smooth"][0] == pytest.approx(np.log1p(1.0))
+    assert [found[name][0] for name in RESIDUALS] == pytest.approx([np.log1p(0.5)] * 4)
     assert found["along"][0] == pytest.approx(np.log1p(0.4))
     assert found["across"][0] == pytest.approx(np.log1p(0.3), rel=1e-4)
+    assert measured(sightings([(16, 50)], frame=2), memory)["along"][0] == pytest.approx(-np.log1p(0.4))  # too slow
 
 
-def test_motion_says_nothing_of_the_past():
-    memory = memory_of(sightings([(0, 50)], frame=5), sightings([(10, 50)], frame=6))
-    found = measured(sightings([(0, 50)], frame=4), memory)
-    assert found["speed"][0] == 0.0 and found["residual"][0] == found["distance"][0]
+def test_after_a_jump_each_filter_expects_something_else():
+    """At rest, then 10 pixels aside: the fast filter thinks that it goes on, the steady one that it was nothing."""
+    memory = memory_of(*(sightings([(0, 50)], frame=t) for t in range(40)), sightings([(10, 50)], frame=40))
+    back = measured(sightings([(0, 50)], frame=41), memory)
+    assert [back[name][0] for name in RESIDUALS] == pytest.approx(
+        [np.log1p(1.7), np.log1p(1.3), np.log1p(0.65), np.log1p(0.29)], rel=1e-3
+    )
+
+
+def test_a_residual_is_also_measured_by_how_far_the_track_is_thrown_off_its_way():
+    calm = memory_of(*(sightings([(10.0 * t, 50)], frame=t) for t in range(20)))
+    shaky = memory_of(*(sightings([(10.0 * t, 50 + 4 * (-1) ** t)], frame=t) for t in range(20)))
+    found = [measured(sightings([(200, 58)], frame=20), memory) for memory in (calm, shaky)]
+    assert found[0]["scatter"][0] == 0.0 and found[1]["scatter"][0] > np.log1p(0.4)
+    assert found[0]["residual_per_scatter"][0] == pytest.approx(np.log1p(0.8 / SOFT))
+    assert found[1]["residual_per_scatter"][0] < 0.5 * found[0]["residual_per_scatter"][0]
+
+
+def test_motion_says_nothing_of_what_was_not_moving():
+    memory = memory_of(sightings([(0, 50)], frame=5))
+    found = measured(sightings([(0, 50), (30, 50)], frame=4), memory)  # also backward in time
+    assert (found["speed"] == 0.0).all()
+    assert all(found[name] == pytest.approx(found["distance"]) for name in RESIDUALS)
+    assert found["along"][1] == 0.0 and found["across"][1] == found["distance"][1]
 
 
 def test_sizes_and_shapes():
@@ -66,6 +90,14 @@ def test_sizes_and_shapes():
     assert found["size_change"][0] == pytest.approx(np.log(2))
     assert found["aspect_change"][0] == pytest.approx(np.log(4))
     assert found["overlap"][0] == 0.25
+
+
+def test_shape_is_compared_side_by_side_with_the_tracks_mean():
+    memory = memory_of(sightings([(50, 50)], side=(10, 10)), sightings([(50, 50)], frame=1, side=(40, 10)))
+    found = measured(sightings([(50, 50)], frame=2, side=(40, 30)), memory)  # the track's mean is 20 by 10
+    assert found["shape_change"][0] == pytest.approx(np.log(3))
+    assert found["shape_change_least"][0] == pytest.approx(np.log(2))
+    assert found["overlap_smooth"][0] == pytest.approx(20 * 10 / (40 * 30))
 
 
 def test_mask_areas_count_where_both_are_known():
@@ -87,6 +119,19 @@ def test_margins_compare_with_the_best_rival_of_the_query_and_of_the_reference()
     assert found["margin_reference"] == pytest.approx(
         [log_ratio(0, 1), log_ratio(3, 2), log_ratio(1, 0), log_ratio(2, 3)]
     )
+
+
+def test_only_who_was_seen_a_frame_ago_is_a_fresh_rival():
+    query = sightings([(10, 0)], frame=5)
+    old, new = sightings([(10, 0)], frame=2), sightings([(40, 0)], frame=4)
+    memory = Memory.like(old).remember(old, np.array([0]), 1).remember(new, np.array([1]), 1)
+    found = measured(query, memory)  # 0 sizes from the old one, 3 from the fresh one
+    assert found["margin_fresh"] == pytest.approx([np.log((0 + SOFT) / (3 + SOFT)), np.log((3 + SOFT) / (FAR + SOFT))])
+
+
+def test_two_that_are_equally_near_are_each_others_rivals():
+    found = measured(sightings([(0, 0)], frame=1), memory_of(sightings([(10, 0), (-10, 0), (30, 0)])))
+    assert found["margin_query"] == pytest.approx([0.0, 0.0, np.log((3 + SOFT) / (1 + SOFT))])
 
 
 def test_without_a_rival_one_stands_far_away():
@@ -119,13 +164,11 @@ def test_poses_are_compared_as_shapes_and_in_place():
     assert unseen["has_pose"][0] == 0.0
 
 
-def test_appearance_is_the_cosine_of_features():
-    def looking(feature, frame):
-        return sightings([(0, 0)], frame=frame).with_columns(appearance=np.array([feature], np.float32))
-
-    found = measured(looking((0.6, 0.8), 1), memory_of(looking((1, 0), 0)))
-    assert found["appearance"][0] == pytest.approx(0.6) and found["has_appearance"][0] == 1.0
-    assert measured(sightings([(0, 0)], frame=1), memory_of(sightings([(0, 0)])))["has_appearance"][0] == 0.0
+def test_how_alike_two_look_is_left_to_the_model():
+    """`kintrack.models.likeness` fills it in: in training only the model has the features."""
+    looking = sightings([(0, 0)], frame=1).with_columns(appearance=np.array([[0.6, 0.8]], np.float32))
+    found = measured(looking, memory_of(sightings([(0, 0)]).with_columns(appearance=np.array([[1, 0]], np.float32))))
+    assert all(found[name] == 0.0 for name in PAIR_FEATURES if "appearance" in name)
 
 
 def test_what_is_measured_of_a_detection():
@@ -153,6 +196,33 @@ def test_what_is_measured_of_neighbours():
     assert found == pytest.approx({"distance": np.log1p(1), "overlap": 50 / 1650, "size_ratio": np.log(4)})
 
 
+def looked_back(*frames):
+    """What the last sighting of track 0 has of the earlier ones, oldest first, by name."""
+    memory = memory_of(*frames, depth=9)
+    values = history_features(memory.sightings, memory.history())
+    return dict(zip(HISTORY_FEATURES, values.T.astype(float), strict=True))
+
+
+def test_what_is_measured_of_a_track_and_its_earlier_sightings():
+    found = looked_back(
+        sightings([(0, 0)], side=(40, 10)), sightings([(10, 0)], frame=1), sightings([(20, 5)], frame=4)
+    )
+    assert found["gap"] == pytest.approx(np.log1p([4, 3]))
+    distance = np.hypot([20, 10], 5) / 10
+    assert found["distance"] == pytest.approx(np.log1p(distance))
+    assert found["distance_per_gap"] == pytest.approx(np.log1p(distance / np.sqrt([4, 3])))
+    assert found["size_ratio"] == pytest.approx([np.log(2), 0.0])
+    assert found["aspect_change"] == pytest.approx([np.log(4), 0.0])
+    assert found["overlap"] == pytest.approx([25 / 475, 0.0])
+
+
+def test_the_past_lies_along_the_way_of_a_track():
+    found = looked_back(*(sightings([(0, 10.0 * t)], frame=t) for t in range(4)))
+    assert found["along"] == pytest.approx(np.log1p([3, 2, 1]))
+    assert found["across"] == pytest.approx([0.0] * 3, abs=1e-6)
+
+
 def test_no_pairs_no_measures():
     seen = sightings([(0, 0)])
+    assert history_features(seen, np.zeros((0, 2), int)).shape == (0, len(HISTORY_FEATURES))
     assert pair_features(seen, seen, np.zeros((0, 2), int), np.zeros(1, int)).shape == (0, len(PAIR_FEATURES))

@@ -6,8 +6,9 @@ import torch
 
 from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
 from kintrack.core.detections import Detections
-from kintrack.core.sightings import Memory, Sightings
+from kintrack.core.sightings import Memory, Sightings, candidates
 from kintrack.models import GlobalTrackingTransformer
+from kintrack.tracking import Tracker
 from kintrack.windows.scorer import Scorer, _whole_frames
 from kintrack.windows.window import follow
 
@@ -28,22 +29,76 @@ def crops(n, seed=0):
     return np.random.default_rng(seed).random((n, 1, 64, 64), np.float32)
 
 
-def test_the_tracker_is_given_the_numbers_that_the_model_was_trained_on(model, detections):
+def remembered(seen, identity, stop, depth):
+    """The memory before the frame that begins at row `stop`."""
+    memory = Memory.like(seen)
+    for start in range(0, stop, 2):
+        memory = memory.remember(seen.take(slice(start, start + 2)), identity[start : start + 2], depth)
+    return memory
+
+
+@pytest.mark.parametrize("compare", ["track", "sightings"])
+@pytest.mark.parametrize("history_layers", [0, 2])
+def test_the_tracker_is_given_the_numbers_that_the_model_was_trained_on(detections, compare, history_layers):
     """Two ways lead to a pair's logit: through a training window, and frame by frame through a memory."""
-    pixels = crops(6)
-    identity = np.array([0, 1] * 3)
+    torch.manual_seed(0)
+    config = ModelConfig(dim=16, heads=2, history_layers=history_layers, encoder={"kind": "conv", "dim": 8})
+    model = GlobalTrackingTransformer(config).eval()
+    pixels, identity = crops(6), np.array([0, 1] * 3)
     seen = Sightings.of(detections)
-    window = follow(seen, identity, model.config, TrackerConfig(), crops=pixels)
-    expected = model.logits(window)[-1].detach().numpy()
+    tracker = TrackerConfig(compare=compare)
+    window = follow(seen, identity, config, tracker, crops=pixels)
+    expected = model.logits(window)[-1].mean(dim=0).detach().numpy()
     scorer = Scorer(model)
     seen = scorer.embed(seen, [(np.arange(3), pixels[:3]), (np.arange(3, 6), pixels[3:])])
-    memory = (
-        Memory.like(seen)
-        .remember(seen.take(slice(0, 2)), identity[:2], 3)
-        .remember(seen.take(slice(2, 4)), identity[:2], 3)
-    )
-    pairs = np.argwhere(np.ones((2, 4)))
-    assert scorer(seen.take(slice(4, 6)), memory, pairs) == pytest.approx(expected[-8:], abs=1e-5)
+    found = []
+    for start in (2, 4):  # the second frame, in which no track has a history yet, and the third
+        query, memory = seen.take(slice(start, start + 2)), remembered(seen, identity, start, tracker.memory)
+        pairs = candidates(query, memory, 8, tracker.gate, tracker.gate_gap, compare == "sightings")
+        found.append(scorer(query, memory, pairs))
+    assert [len(part) for part in found] == ([4, 4] if compare == "track" else [4, 8])
+    assert np.concatenate(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tracks_token_is_changed_by_what_it_remembers_and_by_no_other_track(model, detections):
+    """A track of one sighting is the same whether the others of the memory have been seen before or not."""
+    seen = Scorer(model).embed(Sightings.of(detections))
+    identity = np.array([0, 1, 0, 1, 0, 2])  # the last of them is new
+    query = seen.take([4, 5]).with_columns(frame=np.array([3, 3]))
+    scores = {}
+    for name, ids in {"as it was": identity, "another without a past": np.array([3, 1, 3, 1, 0, 2])}.items():
+        memory = remembered(seen, ids, 6, depth=8)
+        row = {int(t): int(r) for t, r in zip(memory.track[memory.last], memory.last, strict=True)}
+        scores[name] = {t: Scorer(model)(query, memory, np.array([[0, row[t]]]))[0] for t in (0, 2)}
+    one, other = scores.values()
+    assert one[2] == pytest.approx(other[2], abs=1e-6)
+    assert one[0] != pytest.approx(other[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("cuts", [[1], [3, 4, 9], list(range(1, 12))])
+def test_a_tracks_token_does_not_depend_on_how_a_video_is_cut_into_chunks(model, cuts):
+    rng = np.random.default_rng(0)
+    centre = np.cumsum(rng.normal(0, 3, (12, 3, 2)), axis=0) + np.array([[0, 0], [25, 0], [0, 25]])
+    box = np.concatenate([centre - 5, centre + 5], axis=2).reshape(-1, 4)
+    whole = Detections(frame=np.repeat(np.arange(12), 3), box=box)
+
+    class Listening(Scorer):
+        def __init__(self, model):
+            super().__init__(model)
+            self.heard = []
+
+        def __call__(self, query, memory, pairs):
+            self.heard.append(super().__call__(query, memory, pairs))
+            return self.heard[-1]
+
+    def scores(bounds):
+        scorer, tracker = Listening(model), Tracker(persistent_tracking=True)
+        for start, stop in zip([0, *bounds], [*bounds, 12], strict=True):
+            part = whole.take(whole.rows(start, stop))
+            tracker(scorer, part, scorer.embed(Sightings.of(part)))
+        return np.concatenate(scorer.heard)
+
+    assert scores(cuts) == pytest.approx(scores([]), abs=1e-5)
 
 
 def test_appearance_reaches_the_pairs_and_may_be_left_out(model, detections):

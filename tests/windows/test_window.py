@@ -27,17 +27,64 @@ def links(window):
     return sorted(zip(window.reference[pairs[:, 1]].tolist(), window.query[pairs[:, 0]].tolist(), strict=True))
 
 
-def test_the_target_is_the_same_individual_in_each_remembered_sighting():
+def test_the_target_is_the_last_sighting_of_the_same_individual():
     seen, identity = clip([(0, 0), (1, 30)], [(1, 30), (0, 0)], [(0, 0), (1, 30)])
-    assert links(follow(seen, identity, MODEL, TrackerConfig(memory=1))) == [(0, 3), (1, 2), (2, 5), (3, 4)]
-    assert links(follow(seen, identity, MODEL, TrackerConfig(memory=2))) == [
-        (0, 3),
-        (0, 4),
-        (1, 2),
-        (1, 5),
-        (2, 5),
-        (3, 4),
-    ]
+    for memory in (1, 2):
+        asked = follow(seen, identity, MODEL, TrackerConfig(memory=memory))
+        assert links(asked) == [(0, 3), (1, 2), (2, 5), (3, 4)]
+    # As in GTR, each remembered sighting may be asked.
+    gtr = {"compare": "sightings"}
+    assert links(follow(seen, identity, MODEL, TrackerConfig(memory=1, **gtr))) == [(0, 3), (1, 2), (2, 5), (3, 4)]
+    both = [(0, 3), (0, 4), (1, 2), (1, 5), (2, 5), (3, 4)]
+    assert links(follow(seen, identity, MODEL, TrackerConfig(memory=2, **gtr))) == both
+
+
+def pasts(window):
+    """From which detection a track looks back at which."""
+    return sorted(map(tuple, window.history.edges.tolist()))
+
+
+def test_each_sighting_looks_back_at_those_that_its_track_remembers():
+    seen, identity = clip([(0, 0), (1, 300)], [(0, 0)], [(0, 0)], [(1, 300), (0, 0)])
+    whole = follow(seen, identity, MODEL, TrackerConfig())
+    assert pasts(whole) == [(2, 0), (3, 0), (3, 2), (4, 1), (5, 0), (5, 2), (5, 3)]
+    assert len(whole.history.past) == 7
+    assert pasts(follow(seen, identity, MODEL, TrackerConfig(memory=2))) == [(2, 0), (3, 2), (4, 1), (5, 3)]
+    for model, tracker in ((MODEL, {"memory": 1}), (MODEL, {"compare": "sightings"}), ({"history_layers": 0}, {})):
+        assert pasts(follow(seen, identity, ModelConfig.of(model), TrackerConfig.of(tracker))) == []
+
+
+def test_a_track_that_was_given_up_is_not_looked_back_at():
+    seen, identity = clip([(0, 0)], [(1, 300)], [(1, 300)], [(1, 300), (0, 0)])
+    assert pasts(follow(seen, identity, MODEL, TrackerConfig(max_gap=2))) == [(2, 1), (3, 1), (3, 2)]
+
+
+def queried(window):
+    return set(window.frame[window.pairs[:, 0]].tolist())
+
+
+def test_of_easy_frames_only_every_so_many_are_asked_and_of_hard_ones_all():
+    """Two far apart are easy. In frame 7 they are side by side, each as near to the other's place as to its own; in
+    frame 10 there is one more near them, who is nobody."""
+    frames = [[(0, 0), (1, 60)] for _ in range(14)]
+    frames[7] = [(0, 30), (1, 34)]
+    frames[10] = [(0, 0), (1, 60), (None, 12)]
+    seen, identity = clip(*frames)
+    every = follow(seen, identity, MODEL, TrackerConfig())
+    assert queried(every) == set(range(1, 14))
+    hard = queried(follow(seen, identity, MODEL, TrackerConfig(), easy=1000))
+    assert {7, 10} <= hard and not {1, 2, 3, 4, 5, 6} & hard
+    easy = sorted(queried(every) - hard)
+    for n in (2, 3):
+        assert queried(follow(seen, identity, MODEL, TrackerConfig(), easy=n)) == hard | set(easy[n - 1 :: n])
+
+
+def test_what_is_not_asked_is_remembered_all_the_same():
+    seen, identity = clip(*[[(0, 0), (1, 60)] for _ in range(6)])
+    every = follow(seen, identity, MODEL, TrackerConfig())
+    few = follow(seen, identity, MODEL, TrackerConfig(), easy=5)
+    assert queried(few) == {5} and pasts(few) == pasts(every)
+    assert torch.equal(few.pair, every.pair[-len(few.pair) :])
 
 
 def test_false_detections_are_remembered_and_are_nobody():
@@ -62,9 +109,10 @@ def test_an_exchange_in_the_memory_is_lived_with():
     assert links(follow(seen, identity, MODEL, TrackerConfig(memory=1), history)) == [(0, 2), (1, 3), (2, 4), (3, 5)]
 
 
-def test_row_groups_are_choices_of_a_query_and_column_groups_those_who_want_a_reference():
+@pytest.mark.parametrize("compare", ["track", "sightings"])
+def test_row_groups_are_choices_of_a_query_and_column_groups_those_who_want_a_reference(compare):
     seen, identity = clip([(0, 0), (1, 30)], [(0, 0), (1, 30)], [(0, 0), (1, 30)])
-    window = follow(seen, identity, MODEL, TrackerConfig(memory=2))
+    window = follow(seen, identity, MODEL, TrackerConfig(memory=2, compare=compare))
     rows, columns = {}, {}
     for (q, r), row, column in zip(
         window.pairs.tolist(), window.row_group.tolist(), window.column_group.tolist(), strict=True
@@ -105,6 +153,7 @@ def test_collated_windows_keep_their_pairs_and_groups_apart():
     n = len(a.graph.node)
     assert both.query[len(a.query) :].min() >= n
     assert torch.equal(both.graph.node[n : n + len(b.graph.node)], b.graph.node)
+    assert pasts(both) == [(2, 0), (3, 1), (n + 1, n), (n + 4, n + 2), (n + 5, n + 3)]
 
 
 @pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 2)])
@@ -118,5 +167,5 @@ def test_clips_without_questions_are_windows_too(rows):
 def test_a_window_moves_as_a_whole():
     window = follow(*clip([(0, 0)], [(0, 0)]), MODEL, TrackerConfig())
     moved = window.to("meta")
-    assert {t.device.type for t in (*moved.graph, moved.pair, moved.target)} == {"meta"}
+    assert {t.device.type for t in (*moved.graph, *moved.history, moved.pair, moved.target)} == {"meta"}
     assert moved.crops is None

@@ -11,6 +11,10 @@ from kintrack.core.detections import Bools, Detections, Floats, Ints, _frozen
 from kintrack.errors import InputError
 
 UNTRACKED = -1
+REVIEW_FRAMES = 50
+"""Frames that a person can look at, after a video was tracked."""
+REVIEW_BELOW = 0.9
+"""Confidence below which a decision is worth a look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +218,26 @@ class Tracks:
                 path.append(parent[path[-1]])
             founder[track] = path[-1]
         return founder
+
+    def doubtful(self, frames: int = REVIEW_FRAMES, below: float = REVIEW_BELOW) -> Ints:
+        """The rows to look at first: links and starts below this confidence, the least sure first.
+
+        >>> seen = Detections(frame=[0, 1, 2, 3], box=np.zeros((4, 4)))
+        >>> tracks = Tracks(seen, [0, 0, 0, 0], confidence=[np.nan, 0.8, 0.99, 0.3])
+        >>> tracks.doubtful().tolist(), tracks.doubtful(frames=1).tolist()
+        ([3, 1], [3])
+
+        Args:
+            frames: in at most so many frames, those of the least sure decisions.
+            below: confidence from which a decision is sure enough.
+        """
+        if self.confidence is None:
+            return np.zeros(0, np.int64)
+        rows = np.flatnonzero(self.confidence < below)  # nan compares false: nothing was decided
+        rows = rows[np.argsort(self.confidence[rows], kind="stable")]
+        found, first = np.unique(self.detections.frame[rows], return_index=True)
+        chosen = found[np.argsort(first)[:frames]]
+        return rows[np.isin(self.detections.frame[rows], chosen)]
 
     def take(self, rows: slice | Sequence[int] | Ints | Bools) -> Self:
         """The given rows. Parents whose child or parent has no row left are dropped with it."""

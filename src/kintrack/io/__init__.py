@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kintrack.core.boxes import around_points
-from kintrack.core.tracks import Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import AlignmentError, InputError, nearest_name
 from kintrack.io import ctc, mot, sleap, slp_writing, tables
@@ -40,7 +40,13 @@ class _Read(Protocol):
 
 class _Write(Protocol):
     def __call__(
-        self, tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None
+        self,
+        tracks: Tracks,
+        path: Path,
+        *,
+        source: Path | None = None,
+        labels: LabelVideo | None = None,
+        review: int = REVIEW_FRAMES,
     ) -> None: ...
 
 
@@ -128,6 +134,7 @@ def save(
     overwrite: bool = False,
     source: str | Path | None = None,
     labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
 ) -> None:
     """Write tracks to a file or folder, which is there under its name only when it is complete.
 
@@ -140,6 +147,7 @@ def save(
         overwrite: replace what is there.
         source: the file the rows came from; of a `.slp` everything else in it is kept, of a CTC folder the masks.
         labels: the label video the rows' labels point into, for formats made of masks.
+        review: frames to suggest for a first look, at most; see `Tracks.doubtful`. A `.slp` has a place for them.
 
     Raises:
         OutputExistsError: the path is there, and `overwrite` is not given.
@@ -152,10 +160,10 @@ def save(
     source = None if source is None else Path(source)
     if known.suffixes:
         with new_file(path, overwrite) as draft:
-            known.write(tracks, draft, source=source, labels=labels)
+            known.write(tracks, draft, source=source, labels=labels, review=review)
     else:
         with new_folder(path, overwrite, own=ctc.RESULT_FILES) as draft:
-            known.write(tracks, draft, source=source, labels=labels)
+            known.write(tracks, draft, source=source, labels=labels, review=review)
 
 
 def find_pairs(

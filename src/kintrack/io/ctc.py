@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kintrack.core.detections import Detections, Ints, VideoInfo
-from kintrack.core.tracks import UNTRACKED, Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import AlignmentError, FormatError, InputError
 from kintrack.io.images import TIFF, LabelFolder, numbered_images, read_image
@@ -164,7 +164,14 @@ def read_table(path: Path) -> Ints:
     return table
 
 
-def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None) -> None:
+def write(
+    tracks: Tracks,
+    path: Path,
+    *,
+    source: Path | None = None,
+    labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
+) -> None:
     """Label images and res_track.txt, into an existing empty folder.
 
     Args:

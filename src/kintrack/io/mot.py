@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kintrack.core.detections import Detections, Floats, VideoInfo
-from kintrack.core.tracks import Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import FormatError, InputError
 from kintrack.io.reading import MOST_FRAME, MOST_ID, WITHOUT_IDS, duplicates, existing_file
@@ -60,7 +60,14 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
     return Tracks(detections.with_columns(**_more_columns(table)), track)
 
 
-def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None) -> None:
+def write(
+    tracks: Tracks,
+    path: Path,
+    *,
+    source: Path | None = None,
+    labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
+) -> None:
     """One line for each row, in order; rows without a track get the id -1. Coordinates keep 15 digits."""
     found = tracks.detections
     if found.ndim != 2:

@@ -1,7 +1,10 @@
 """Writing `.slp` files: into a copy of the file that the rows came from, or a new file.
 
 With a source everything it holds is kept (images, suggestions, sessions, other videos, corrected predictions, points
-not visible): the copy gets new tracks and confidences and nothing else. Without one the columns are written.
+not visible): the copy gets new tracks and confidences, and nothing else. Without one the columns are written.
+
+The frames of the least sure links and starts are added to the suggestions, where SLEAP's users find what to look at.
+Those that an earlier run has added for this video make way for them.
 """
 
 import json
@@ -13,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kintrack.core.detections import Detections, Floats, Ints, Skeleton
-from kintrack.core.tracks import UNTRACKED, Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import AlignmentError, InputError
 from kintrack.io.sleap import (
@@ -24,6 +27,8 @@ from kintrack.io.sleap import (
     instance_rows,
     read_tables,
 )
+
+REVIEW_MARK = "kintrack_review"  # how many of the last suggestions kintrack has made
 
 _INSTANCE = np.dtype(
     [
@@ -39,7 +44,14 @@ _POINT = np.dtype([("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")
 _PRED_POINT = np.dtype([*_POINT.descr, ("score", "f8")])
 
 
-def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None) -> None:
+def write(
+    tracks: Tracks,
+    path: Path,
+    *,
+    source: Path | None = None,
+    labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
+) -> None:
     """The tracks as a `.slp` file; with `source`, as a copy of it with these tracks.
 
     Raises:
@@ -49,12 +61,12 @@ def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: Lab
     if tracks.detections.ndim != 2:
         raise InputError("SLEAP files hold points in the plane, and these detections are 3-D; save them as csv")
     if source is not None and Path(source).suffix.lower() == ".slp":
-        _write_copy(tracks, path, Path(source))
+        _write_copy(tracks, path, Path(source), review)
     else:
-        _write_new(tracks, path)
+        _write_new(tracks, path, review)
 
 
-def _write_copy(tracks: Tracks, path: Path, source: Path) -> None:
+def _write_copy(tracks: Tracks, path: Path, source: Path, review: int) -> None:
     tables = read_tables(source)
     video = _video_of(tables, tracks)
     rows, replaced = instance_rows(tables, video)
@@ -87,6 +99,7 @@ def _write_copy(tracks: Tracks, path: Path, source: Path) -> None:
         file.create_dataset("instances", data=instances)
         file["instances"].attrs.update(marks)
         _finish(file, tracks, names)
+        _suggest(file, tracks, video, review)
         # Format 1.2 is 1.1 with a tracking score, which the table has now.
         if 1.1 <= tables.format_id < 1.2:
             file["metadata"].attrs["format_id"] = 1.2
@@ -140,7 +153,7 @@ def track_name(tracks: Tracks, track: int) -> str:
     return tracks.names.get(track, f"track_{track}")
 
 
-def _write_new(tracks: Tracks, path: Path) -> None:
+def _write_new(tracks: Tracks, path: Path, review: int) -> None:
     found = tracks.detections
     keypoints = found.centre[:, None] if found.keypoints is None else found.keypoints
     skeleton = found.skeleton or Skeleton(tuple(f"keypoint_{k}" for k in range(keypoints.shape[1])))
@@ -163,12 +176,30 @@ def _write_new(tracks: Tracks, path: Path) -> None:
         file["videos_json"] = _texts([_video(found)])
         file["suggestions_json"] = _texts([])
         _finish(file, tracks, [track_name(tracks, track) for track in names])
+        _suggest(file, tracks, 0, review)
 
 
 def _finish(file: Any, tracks: Tracks, names: list[str]) -> None:
     file["tracks_json"] = _texts([[0, name] for name in names])
     if tracks.confidence is not None:
         file["instances"].attrs[CONFIDENCE_MARK] = True
+
+
+def _suggest(file: Any, tracks: Tracks, video: int, review: int) -> None:
+    """Adds the frames of the least sure decisions to the suggestions; what people have suggested stays as it is."""
+    stored = file.get("suggestions_json")
+    rows = [json.loads(row) for row in stored] if stored is not None and stored.shape else []
+    n = len(rows) - int(stored.attrs.get(REVIEW_MARK, 0) if rows else 0)
+    theirs, ours = rows[:n], [row for row in rows[n:] if int(row["video"]) != video]
+    known = {row["frame_idx"] for row in theirs if int(row["video"]) == video}
+    frames = np.unique(tracks.detections.frame[tracks.doubtful(review)]).tolist()
+    ours += [{"video": str(video), "frame_idx": frame, "group": 0} for frame in frames if frame not in known]
+    if not ours and n == len(rows):
+        return  # nothing to add, nothing to take away
+    if stored is not None:
+        del file["suggestions_json"]
+    file["suggestions_json"] = _texts(theirs + ours)
+    file["suggestions_json"].attrs[REVIEW_MARK] = len(ours)
 
 
 def _instances(

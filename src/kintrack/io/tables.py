@@ -9,7 +9,7 @@ column                  what it holds (also read under)
 ``x0, y0, x1, y1``      the box (in 3-D also ``z0``, ``z1``); or ``width``, ``height``[, ``depth``] around the centre
 ``parent``              the track's parent, on all its lines; empty or -1 is none (``parent_track_id``)
 ``name``                what people call the track
-``confidence``          of the link to the row before, see `Tracks`
+``confidence``          of the link to the row before, or of the start, see `Tracks`
 ``score, label, area``  see `Detections`
 ``is_user``             1 where a person made the row, else 0
 ``KEY:x, KEY:y``        a keypoint (in 3-D also ``KEY:z``) and, as ``KEY:score``, its score
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kintrack.core.detections import Detections, Floats, Ints, Skeleton
-from kintrack.core.tracks import UNTRACKED, Tracks
+from kintrack.core.tracks import REVIEW_FRAMES, UNTRACKED, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import FormatError, InputError
 from kintrack.io.reading import MOST_FRAME, MOST_ID, WITHOUT_IDS, duplicates, existing_file
@@ -187,7 +187,14 @@ def read(path: Path, *, video: int | None = None, identities: bool = True) -> Tr
         raise FormatError(f"{path}: {error}") from None
 
 
-def write(tracks: Tracks, path: Path, *, source: Path | None = None, labels: LabelVideo | None = None) -> None:
+def write(
+    tracks: Tracks,
+    path: Path,
+    *,
+    source: Path | None = None,
+    labels: LabelVideo | None = None,
+    review: int = REVIEW_FRAMES,
+) -> None:
     """One line for each row, in order, numbers with all their digits."""
     found = tracks.detections
     axes = "xyz"[: found.ndim]

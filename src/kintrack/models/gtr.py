@@ -12,6 +12,7 @@ from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES,
 from kintrack.errors import ConfigError
 from kintrack.models.encoder import build_encoder
 from kintrack.models.head import LogitHead
+from kintrack.models.likeness import remembered_look, with_likeness
 from kintrack.models.transformer import DecoderLayer, EncoderLayer
 
 
@@ -139,8 +140,11 @@ class GlobalTrackingTransformer(nn.Module):
     def recall(
         self, last: Float[Tensor, "m d"], remembered: Float[Tensor, "n d"], history: History
     ) -> Float[Tensor, "m d"]:
-        """The tokens of tracks: that of each one's last sighting, which has looked back at those remembered."""
-        if self.past is not None and len(history.edges):
+        """The tokens of tracks: that of each one's last sighting, which has looked back at those remembered.
+
+        A track of one sighting goes through the same layers, or its token would depend on whether others remember more.
+        """
+        if self.past is not None:
             past = self.past(history.past)  # (h, d)
             for layer in self.history:
                 last = layer(last, remembered, past, history.edges)
@@ -194,13 +198,8 @@ class GlobalTrackingTransformer(nn.Module):
 
     def _with_appearance(self, window: Inputs, appearance: Tensor) -> Tensor:
         """The pairs' measurements with how alike the two look, which in training only the model can tell."""
-        is_shown = torch.zeros(len(appearance), dtype=torch.bool, device=appearance.device)
-        is_shown[window.shown] = True
-        q, r = window.query[window.pairs[:, 0]], window.reference[window.pairs[:, 1]]
-        columns = list(window.pair.unbind(dim=1))
-        columns[PAIR_FEATURES.index("appearance")] = (appearance[q] * appearance[r]).sum(dim=1)
-        columns[PAIR_FEATURES.index("has_appearance")] = (is_shown[q] & is_shown[r]).to(appearance.dtype)
-        return torch.stack(columns, dim=1)
+        track = remembered_look(appearance, window.history.edges)[window.reference]
+        return with_likeness(window.pair, window.pairs, appearance[window.query], appearance[window.reference], track)
 
 
 def _columns(chosen: tuple[str, ...], known: tuple[str, ...]) -> Tensor:

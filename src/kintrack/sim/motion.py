@@ -17,6 +17,7 @@ from kintrack.errors import InputError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -346,6 +347,28 @@ def trail(rng: Generator, n_frames: int, crowd: Crowd) -> Paths:
         ahead = side[np.clip(np.searchsorted(mile, place, side="right") - 1, 0, len(side) - 1)]
         heading[:, walkers] = np.arctan2(ahead[..., 1], ahead[..., 0]) + np.where(sense[:, walkers] < 0, np.pi, 0.0)
     return Paths(position + beside, heading)
+
+
+def kept_apart(position: Floats, reach: Floats, there: Bools) -> Floats:
+    """Positions (T, M, 2) pushed apart where two are nearer than the mean of their reaches (M,): bodies take up room.
+
+    Each frame stands for itself, and the push fades where two are on top of each other, so that paths that cross still
+    do, without a leap. Who is not there (T, M) neither pushes nor is pushed.
+    """
+    position = position.copy()
+    if not position.size:
+        return position
+    room = 0.5 * (reach[:, None] + reach[None, :])
+    for some in np.array_split(np.arange(len(position)), max(1, position[..., 0].size * len(reach) // 1_000_000)):
+        both = there[some][:, :, None] & there[some][:, None, :]
+        for _ in range(3):
+            x, y = position[some, :, 0], position[some, :, 1]
+            dx, dy = x[:, None, :] - x[:, :, None], y[:, None, :] - y[:, :, None]
+            apart = np.sqrt(dx * dx + dy * dy)
+            push = 0.5 * np.maximum(room - apart, 0.0) / (apart + 0.3 * room + 1e-9) * both
+            position[some, :, 0] -= (push * dx).sum(axis=2)
+            position[some, :, 1] -= (push * dy).sum(axis=2)
+    return position
 
 
 FAMILIES: dict[str, Callable[[Generator, int, Crowd], Paths]] = {

@@ -19,7 +19,7 @@ from kintrack.core.detections import Detections, VideoInfo
 from kintrack.core.tracks import Tracks
 from kintrack.sim.bodies import Shapes, chain_skeleton, chains, ellipses, reaches, spines, stretched, turn_after
 from kintrack.sim.interruptions import Told, fly, meet_and_visit, rest
-from kintrack.sim.motion import FAMILIES, Arena, Crowd, generator, smooth_noise
+from kintrack.sim.motion import FAMILIES, Arena, Crowd, generator, kept_apart, smooth_noise
 from kintrack.sim.worlds import WorldConfig, find_world
 
 Floats = NDArray[np.float64]
@@ -83,6 +83,12 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     camera = smooth_noise(rng, n_steps, (1, 2), world.camera_persistence) * world.camera * world.size
     position = position - camera
     in_view = np.asarray(((position >= 0) & (position < world.arena)).all(axis=-1)) & ~inside
+    seen = slice(0, n_steps, world.stride)
+    if world.avoidance:
+        apart = kept_apart(position[seen], world.avoidance * crowd.size, ~inside[seen])
+        # Who is in view was settled by the paths and stays so, at every frame rate alike.
+        limit = np.nextafter(np.asarray(world.arena, np.float64), 0.0)
+        position[seen] = np.where(in_view[seen][..., None], np.clip(apart, 0.0, limit), apart)
     episode = _episodes(in_view, renewed, world.max_absence)
     aspect = world.aspect * np.exp(world.aspect_spread * rng.standard_normal(len(crowd)))
     sides = crowd.size[:, None] * np.stack([np.sqrt(aspect), 1 / np.sqrt(aspect)], axis=1)
@@ -90,7 +96,6 @@ def stage(world: WorldConfig | Mapping[str, Any] | str = "crossing", seed: int |
     if world.wobble:
         change = smooth_noise(rng, n_steps, sides.shape, world.wobble_persistence)
     order = rng.random(in_view.shape)
-    seen = slice(0, n_steps, world.stride)
     frame, individual = np.nonzero(in_view[seen])
     shuffled = np.lexsort((order[seen][frame, individual], frame))
     frame, individual = frame[shuffled], individual[shuffled]

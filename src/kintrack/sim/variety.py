@@ -67,26 +67,31 @@ def _form(rng: Generator, body: str) -> dict[str, Any]:
 
 
 def _pace(rng: Generator, family: str) -> dict[str, Any]:
-    """How fast, how steadily, and with what rests and flights; formations are slow, because all of them cross."""
+    """How fast and how steadily; formations are slow, because all of them cross."""
     return {
         "speed": _between(rng, 0.002, 0.15 if family == "formation" else 0.5),
         "speed_spread": _between(rng, 0.05, 0.9),
         "unsteadiness": _between(rng, 0.1, 1.2) if rng.random() < 0.5 else 0.0,
         "persistence": _between(rng, 3, 100),
-        "rests": float(rng.uniform(0.1, 0.9)) if rng.random() < 0.35 else 0.0,
-        "rest_length": _between(rng, 5, 200),
     }
 
 
 def _events(rng: Generator) -> dict[str, Any]:
-    """Flights, meetings and nests, each in some of the worlds."""
+    """Rests, flights, meetings, room for everyone, and nests, each in some of the worlds.
+
+    Who rests more often takes to flight, too: insects on a comb hardly move, until they are gone.
+    """
+    resting = rng.random() < 0.35
     length = int(_between(rng, 1, 30))
     return {
-        "flights": _between(rng, 1, 30) if rng.random() < 0.3 else 0.0,
+        "rests": float(rng.uniform(0.1, 0.95)) if resting else 0.0,
+        "rest_length": _between(rng, 5, 200),
+        "flights": _between(rng, 1, 30) if rng.random() < (0.5 if resting else 0.25) else 0.0,
         "flight_speed": _between(rng, 0.2, 2.0),
         "flight_length": (1, length),
         "meetings": _between(rng, 0.05, 0.5) if rng.random() < 0.25 else 0.0,
         "meeting_length": (5, int(_between(rng, 10, 90))),
+        "avoidance": _between(rng, 0.5, 1.5) if rng.random() < 0.25 else 0.0,
         "nests": int(rng.integers(1, 3)) if rng.random() < 0.15 else 0,
         "nest_visits": _between(rng, 1, 15),
         "nest_stay": _between(rng, 5, 300),

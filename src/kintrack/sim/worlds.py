@@ -79,6 +79,8 @@ class WorldConfig(Config):
     """Share of the time that an individual spends on or behind another one, as far as paths and others permit it."""
     meeting_length: tuple[int, int] = (10, 60)
     """Least and greatest length of a meeting, in finest frames, without the way to it."""
+    avoidance: float = Field(default=0.0, ge=0)
+    """Distance in sizes below which individuals push each other apart; those who cross still do."""
     nests: int = Field(default=0, ge=0)
     """Holes in the picture through which individuals vanish and come out again."""
     nest_visits: float = Field(default=5.0, ge=0, le=1000)

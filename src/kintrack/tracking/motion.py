@@ -14,16 +14,16 @@ from pydantic import Field
 from kintrack.config import Config
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
-from kintrack.core.sightings import Memory, Sightings, travel
+from kintrack.core.sightings import FAST, SMOOTH, Memory, Sightings, travel
 
 ABOUT = "no weights: expected place, overlap and size; starts at once, loads no torch"
 
 TRACKER: Mapping[str, Any] = {
     "memory": 1,
     "candidates": 8,
-    "max_gap": 8,
+    "max_gap": 14,
     "gap_per_sighting": 1.04,
-    "gate": 4.64,
+    "gate": 3.54,
     "confidence_temperature": 1.0,
     "confidence_bias": 0.0,
 }
@@ -33,34 +33,42 @@ TRACKER: Mapping[str, Any] = {
 class MotionConfig(Config):
     """What each difference between a detection and a track is worth, in units of log-odds."""
 
-    base: float = 3.12
+    base: float = 3.07
     """What speaks for a link where nothing speaks against it."""
-    residual: float = Field(0.837, ge=0)
-    """Weight of the distance to where the track is expected."""
-    sigma: float = Field(0.266, gt=0)
+    residual: float = Field(0.55, ge=0)
+    """Weight of the distance to where the track is expected by its newest sightings."""
+    smoothed: float = Field(0.3, ge=0)
+    """Weight of the distance to where it is expected by its smoothed path."""
+    sigma: float = Field(0.276, gt=0)
     """Distance in sizes, after one frame, at which it begins to speak against a link."""
-    spread: float = Field(0.931, ge=0)
+    spread: float = Field(0.984, ge=0)
     """Exponent by which that distance grows with the gap."""
-    unknown: float = Field(1.61, ge=1)
+    unknown: float = Field(1.75, ge=1)
     """How many times larger it is for a track with one sighting, whose velocity nobody knows."""
-    overlap: float = Field(2.89, ge=0)
+    noise: float = Field(0.316, ge=0)
+    """Share of a track's own scatter, how far off its smoothed path it was so far, in the square of that distance."""
+    overlap: float = Field(3.76, ge=0)
     """What a whole overlap with the track's box, moved to where it is expected, is worth more than none."""
-    size: float = Field(0.575, ge=0)
+    size: float = Field(0.369, ge=0)
     """Weight of the change of size: of its logarithm."""
-    shape: float = Field(0.272, ge=0)
+    shape: float = Field(0.192, ge=0)
     """Weight of the change of proportions: of the logarithms of the sides over the size."""
-    gap: float = Field(1.74, ge=0)
+    gap: float = Field(1.41, ge=0)
     """Weight of the logarithm of the gap in frames."""
+    young: float = Field(0.2, ge=0)
+    """What speaks against a track of one sighting, which was likely nothing; of n sightings, an n-th of it."""
 
 
 class Motion:
     """Scores pairs of a query and a remembered sighting by motion, overlap and size; a `kintrack.tracking.Score`.
 
-        base + overlap IoU - residual log(1 + (r / s)²) - size |d log size| - shape |d log sides| - gap log(gap)
+        base + overlap IoU - residual log(1 + (r / s)²) - smoothed log(1 + (q / s)²)
+             - size |d log size| - shape |d log sides| - gap log(gap) - young / n
+        s² = (sigma gap^spread)² + noise gap scatter
 
-    where r is the distance in sizes to where the track is expected and s = sigma gap^spread. The third term is the
-    logarithm of Student's distribution (with one degree of freedom where its weight is 1; Lange, Little and Taylor
-    1989): a large surprise is possible, only rare.
+    where r and q are the distances in sizes to where the track, seen n times, is expected: by its newest sightings,
+    and by its smoothed path. The logarithms are those of Student's distribution (with one degree of freedom where the
+    weight is 1; Lange, Little and Taylor 1989): a large surprise is possible, only rare.
 
     Args:
         config: a `MotionConfig`, or a mapping of its keys.
@@ -78,26 +86,29 @@ class Motion:
         c, known = self.config, memory.sightings
         q, r = pairs[:, 0], pairs[:, 1]
         gap = np.maximum(query.frame[q] - known.frame[r], 1).astype(np.float64)
-        ahead = expected(known, r, gap)
-        unit = np.sqrt(query.size[q] * known.size[r])
-        residual = np.sqrt(((query.centre[q] - ahead) ** 2).sum(axis=1)) / unit
-        sigma = c.sigma * gap**c.spread * np.where(known.count[r] > 1, 1.0, c.unknown)
-        moved = _boxes(known)[r] + np.tile(ahead - known.centre[r], 2)
-        change = np.abs(_log_sides(query)[q] - _log_sides(known)[r])
-        grown = np.log(query.size[q] / known.size[r])
+        count = np.maximum(known.count[r], 1)
+        newest, smoothed = expected(known, r, gap, FAST), expected(known, r, gap, SMOOTH)
+        unit = query.size[q] * known.size[r]  # of squares
+        sigma = c.sigma * gap**c.spread * np.where(count > 1, 1.0, c.unknown)
+        variance = unit * sigma**2 + c.noise * gap * known.scatter[r]
+        moved = _boxes(known)[r] + np.tile(smoothed - known.centre[r], 2)
+        change = query.shape[q] - known.shape[r]
+        grown = change.mean(axis=1)
         return np.asarray(
             c.base
             + c.overlap * boxes.paired_iou(_boxes(query)[q], moved)
-            - c.residual * np.log1p((residual / sigma) ** 2)
+            - c.residual * np.log1p(((query.centre[q] - newest) ** 2).sum(axis=1) / variance)
+            - c.smoothed * np.log1p(((query.centre[q] - smoothed) ** 2).sum(axis=1) / variance)
             - c.size * np.abs(grown)
-            - c.shape * change.mean(axis=1)
+            - c.shape * np.abs(change - grown[:, None]).mean(axis=1)
             - c.gap * np.log(gap)
+            - c.young / count
         )
 
 
-def expected(known: Sightings, rows: Ints, gap: Floats) -> Floats:
-    """(E, ndim) where the tracks of remembered sightings are expected after `gap` frames."""
-    return np.asarray(known.centre[rows] + travel(known.velocity[rows, 0], gap))
+def expected(known: Sightings, rows: Ints, gap: Floats, motion: int) -> Floats:
+    """(E, ndim) where the tracks of remembered sightings are expected after `gap` frames, by one of the `FILTERS`."""
+    return np.asarray(known.level[rows, motion] + travel(known.velocity[rows, motion], gap))
 
 
 def _boxes(seen: Sightings) -> Floats:
@@ -107,12 +118,6 @@ def _boxes(seen: Sightings) -> Floats:
         return seen.box
     square = boxes.from_centre(seen.centre, seen.size[:, None])
     return np.asarray(np.where(flat[:, None], square, seen.box))
-
-
-def _log_sides(seen: Sightings) -> Floats:
-    """(N, ndim) logarithm of the sides over the size; 0 of a point's."""
-    sides = boxes.sides(seen.box) / seen.size[:, None]
-    return np.asarray(np.log(np.where(sides > 0, sides, 1.0)))
 
 
 __all__ = ["ABOUT", "TRACKER", "Motion", "MotionConfig"]

@@ -16,12 +16,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from kintrack.config import DataConfig, EncoderConfig
-from kintrack.core.clip import Clip
+from kintrack.core.clip import Clip, Crops
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
 from kintrack.errors import InputError
-from kintrack.sim import observe, random_noise, random_world, simulate
+from kintrack.sim import Scene, observe, random_noise, random_world, stage
+from kintrack.training.looks import drawn_looks, in_another_light
 from kintrack.windows.crops import crop_detections
 
 
@@ -73,7 +74,11 @@ class Clips:
     def __getitem__(self, index: int) -> Clip:
         rng = np.random.default_rng([self.seed, self.epoch, index])
         if self._weight is None or rng.random() < self.config.simulated:
-            return self._observed(self._world(rng), rng)
+            scene = self._world(rng)
+            clip = self._observed(scene.tracks, rng)
+            if self.encoder is None:
+                return clip
+            return self._lit(clip, drawn_looks(scene, clip.detections, self.encoder, rng), rng)
         video = int(rng.choice(len(self.truth), p=self._weight))
         truth = self._not_too_many(self.truth[video], rng)
         n_objects = len(truth) / max(len(np.unique(truth.detections.frame)), 1)
@@ -86,12 +91,17 @@ class Clips:
         shown = Detections.of(frame, clip.detections.box)
         place = np.argsort(np.argsort(frame, kind="stable"))
         crops = crop_detections(self.videos[video], shown, place, self.encoder)
-        return replace(clip, video=video, crops=crops)
+        return self._lit(replace(clip, video=video), crops, rng)
 
-    def _world(self, rng: Generator) -> Tracks:
+    def _lit(self, clip: Clip, crops: Crops, rng: Generator) -> Clip:
+        """The clip with its crops, most often in another light."""
+        is_other = rng.random() < self.config.other_light
+        return replace(clip, crops=in_another_light(crops, rng) if is_other else crops)
+
+    def _world(self, rng: Generator) -> Scene:
         world = random_world(rng, max_individuals=self.config.max_objects)
         n_frames = self._n_frames(world.n_individuals)
-        return simulate(world.model_copy(update={"n_frames": n_frames}), int(rng.integers(1 << 62)))
+        return stage(world.model_copy(update={"n_frames": n_frames}), int(rng.integers(1 << 62)))
 
     def _n_frames(self, n_objects: float) -> int:
         """As long a clip as its detections allow: few individuals are watched for long, a crowd for a moment."""

@@ -291,8 +291,9 @@ class _Loaders(LightningDataModule):
         epoch = self.trainer.current_epoch
         if hasattr(self.train, "set_epoch"):
             self.train.set_epoch(epoch)
-        if hasattr(self.train, "set_tracks") and epoch >= self.config.data.own_after * self.config.max_epochs:
-            self.train.set_tracks(self._tracks())
+        if hasattr(self.train, "set_tracks"):
+            on_its_own = epoch >= self.config.data.own_after * self.config.max_epochs
+            self.train.set_tracks(self._tracks() if on_its_own else None)
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.train))
         rank, world = self.trainer.global_rank, self.trainer.world_size
         return self._loader(self.train, [step[rank::world] for step in self._steps(order)], self.config.data.easy)
@@ -300,7 +301,8 @@ class _Loaders(LightningDataModule):
     def _tracks(self) -> Callable[[Detections], Ints]:
         """The tracks that the model, as it is at the beginning of this epoch, finds for detections."""
         assert self.trainer is not None
-        model = GlobalTrackingTransformer(self.config.model)
+        with weights_follow():
+            model = GlobalTrackingTransformer(self.config.model)
         model.load_state_dict(self.trainer.lightning_module.model.state_dict())
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Averaging) and callback.mean:

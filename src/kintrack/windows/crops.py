@@ -88,7 +88,7 @@ def _iter_crops(
     shape = (config.channels, config.crop_size, config.crop_size)
     start = 0
     crops = np.zeros((min(batch, len(rows)), *shape), np.float32)
-    for first, last, image in _frames_of(video, frame):
+    for first, last, image in frames_of(video, frame):
         background: Floats | None = None
         for i in range(first, last):
             if side[i]:
@@ -134,7 +134,7 @@ def _channel_mix(given: int, wanted: int) -> Crops:
     )
 
 
-def _frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, int, Pixels]]:
+def frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, int, Pixels]]:
     """For each frame that has rows: its first row, the row after its last one, and its pixels (Y, X, C)."""
     if len(frame) and frame[-1] >= len(video):
         raise AlignmentError(

@@ -143,7 +143,8 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         "margin_fresh": _margin(residual[:, FAST], rows, fresh),
     }
     others |= _pose(query, reference, q, r, (expected[:, FAST] - reference.centre[r]) / unit[:, None], unit)
-    others |= _appearance(query, reference, q, r)
+    # How alike two look is the model's to say (`kintrack.models.likeness`): until then, nobody has looked.
+    others |= dict.fromkeys((name for name in PAIR_FEATURES if "appearance" in name), np.zeros(len(pairs)))
     out = _stack(lengths | others, PAIR_FEATURES, len(pairs))
     np.log1p(out[:, : len(lengths)], out=out[:, : len(lengths)])  # they are the first ones
     return out
@@ -254,12 +255,3 @@ def _turned_alike(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     crossed = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]).sum(axis=1)
     left = np.maximum(squares - 2.0 * np.hypot(same, crossed), 0.0)
     return np.abs(np.arctan2(crossed, same)), np.sqrt(left)
-
-
-def _appearance(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> dict[str, Floats]:
-    """Cosine similarity of what the visual encoder saw."""
-    if query.appearance is None or reference.appearance is None:
-        nothing = np.zeros(len(q))
-        return {"appearance": nothing, "has_appearance": nothing}
-    similarity = np.einsum("ed,ed->e", query.appearance[q], reference.appearance[r])
-    return {"appearance": similarity, "has_appearance": np.ones(len(q))}

@@ -11,6 +11,7 @@ from kintrack.core.detections import Ints
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.gtr import Graph, History
+from kintrack.models.likeness import remembered_look, with_likeness
 from kintrack.windows.features import history_features, pair_features
 from kintrack.windows.window import build_graph
 
@@ -59,23 +60,31 @@ class Scorer:
         reference = memory.sightings
         if query.token is None or reference.token is None:
             raise AssertionError("sightings without tokens: call embed() on them first")
-        features = pair_features(query, reference, pairs, memory.rank)
-        # The tracks look back once each, however many sightings are remembered and compared.
-        rows = memory.last if self.model.config.history_layers else np.arange(len(memory))
+        # Tracks are compared as wholes, each of which looks back once, or sighting by sighting, and none looks back.
+        wholes = not memory.rank[pairs[:, 1]].any()
+        rows = memory.last if wholes else np.arange(len(memory))
+        edges = memory.history() if wholes else np.zeros((0, 2), np.int64)
+        features = self._measured(query, memory, pairs, edges)
+        past = history_features(reference, edges)
         position = np.full(len(memory), -1)
         position[rows] = np.arange(len(rows))
+        edges[:, 0] = position[edges[:, 0]]
         remembered = self._tensor(reference.token)
-        track = self.model.recall(remembered[rows], remembered, self._history(memory, position))
+        history = History(self._tensor(edges), self._tensor(past))
+        track = self.model.recall(remembered[rows], remembered, history)
         asked = np.stack([pairs[:, 0], position[pairs[:, 1]]], axis=1)
-        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), self._tensor(features))
+        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), features)
         return np.asarray(logits[-1].mean(dim=0).float().cpu().numpy())
 
-    def _history(self, memory: Memory, position: Ints) -> History:
-        """What the tracks remember from before their last sightings, which stand at `position` among the tracks."""
-        edges = memory.history() if self.model.config.history_layers else np.zeros((0, 2), np.int64)
-        past = history_features(memory.sightings, edges)
-        edges[:, 0] = position[edges[:, 0]]
-        return History(self._tensor(edges), self._tensor(past))
+    def _measured(self, query: Sightings, memory: Memory, pairs: Ints, history: Ints) -> Tensor:
+        """What is measured of the pairs, and how alike the two look where both were looked at."""
+        reference = memory.sightings
+        features = self._tensor(pair_features(query, reference, pairs, memory.rank))
+        if query.appearance is None or reference.appearance is None:
+            return features
+        last = self._tensor(reference.appearance)
+        track = remembered_look(last, self._tensor(history))
+        return with_likeness(features, self._tensor(pairs), self._tensor(query.appearance), last, track)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -160,12 +160,11 @@ def follow(
     questions: list[_Question] = []
     pasts: list[tuple[Ints, Features]] = []
     n_easy = 0
+    wholes = tracker.compare == "track"
     for start, stop in _frames(seen.frame):
         query = seen.take(slice(start, stop))
         memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
-        pairs = candidates(
-            query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, tracker.compare == "sightings"
-        )
+        pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, not wholes)
         if len(pairs):
             features = pair_features(query, memory.sightings, pairs, memory.rank)
             same = _same(identity, query.row, memory, pairs)
@@ -174,7 +173,7 @@ def follow(
             if hard or n_easy % easy == 0:
                 questions.append(_question(query, memory, pairs, features, same))
         memory = memory.remember(query, _own_ids(track[start:stop], memory), tracker.memory)
-        if model.history_layers:
+        if wholes and (model.history_layers or crops is not None):
             edges = memory.history(int(query.frame[0]))
             past = history_features(memory.sightings, edges)
             pasts.append((memory.sightings.row[edges], past))

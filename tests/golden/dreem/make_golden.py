@@ -15,6 +15,7 @@ import torch
 warnings.filterwarnings("ignore")
 
 import pytorch_lightning as pl  # noqa: E402
+from dreem.inference.tracker import Tracker  # noqa: E402
 from dreem.io import Frame, Instance  # noqa: E402
 from dreem.models import GlobalTrackingTransformer, GTRRunner  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
@@ -46,6 +47,25 @@ def frames(given, crops: bool):
         for instance in inside:
             instance.frame = frame
     return instances
+
+
+def walkers():
+    """DREEM's frames of `seeded.walk`."""
+    given, (height, width) = seeded.walk(), seeded.SHAPE
+    made = []
+    for number in np.unique(given["frame"]):
+        inside = [
+            Instance(
+                gt_track_id=-1, bbox=torch.from_numpy(given["box"][i]).view(1, 1, 4),
+                crop=torch.zeros(1, 3, 4, 4), features=torch.from_numpy(given["features"][i : i + 1]),
+            )
+            for i in np.flatnonzero(given["frame"] == number)
+        ]  # fmt: skip
+        shape = torch.tensor([3, height, width])
+        made.append(Frame(video_id=0, frame_id=int(number), img_shape=shape, instances=inside))
+        for instance in inside:
+            instance.frame = made[-1]
+    return made
 
 
 @torch.no_grad()
@@ -92,6 +112,12 @@ def main() -> None:
         if "torchvision" in name:
             out[f"encoder/{name}/names"] = np.array([n for n in model.state_dict() if n.startswith("visual")])
     out["encoder/dino"] = dino().numpy()
+    for name, (of, config) in seeded.TRACKERS.items():
+        model = fill(GlobalTrackingTransformer(**seeded.CONFIGS[of]))
+        found = Tracker(**config)(model, walkers())
+        seen = [i for frame in found for i in frame.instances]
+        out[f"tracks/{name}/id"] = np.array([int(i.pred_track_id) for i in seen])
+        out[f"tracks/{name}/score"] = np.array([float(i.track_score) for i in seen])
     np.savez_compressed(HERE / "matrices.npz", **out)
 
     runner = GTRRunner(

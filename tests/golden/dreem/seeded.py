@@ -87,3 +87,38 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 DINO = {"cls_token": (1, 1, 384), "register_tokens": (1, 4, 384), "pos_embed": (1, 1370, 384)}
+
+
+def walk(n_frames: int = 14, n: int = 6, d: int = 16) -> dict[str, np.ndarray]:
+    """Animals that wander, look almost as they did, are missed at times, and leave: boxes y0 x0 y1 x1 and features."""
+    draw = np.random.RandomState(11)
+    looks = draw.standard_normal((n, d))
+    place = draw.uniform(60, 360, (n, 2))
+    frame, box, feature, who = [], [], [], []
+    for t in range(n_frames):
+        place = place + draw.normal(0, 9, place.shape)
+        for i in draw.permutation(n):
+            if draw.rand() < 0.15 or (i == 0 and 4 <= t < 8):
+                continue
+            seen = looks[i] + 0.5 * draw.standard_normal(d)
+            frame.append(t)
+            who.append(i)
+            box.append(np.concatenate([place[i] - 20, place[i] + 20]))
+            feature.append(seen / np.linalg.norm(seen))
+    return {
+        "frame": np.array(frame), "box": np.array(box, np.float32), "features": np.array(feature, np.float32),
+        "who": np.array(who),
+    }  # fmt: skip
+
+
+# Trackers whose ids are compared: arguments of DREEM's, and the model.
+TRACKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "command line": ("learned", {"overlap_thresh": 0.01, "iou": "mult"}),
+    "greatest overlap": ("learned", {"overlap_thresh": 0.3, "iou": "max", "mult_thresh": False}),
+    "no overlap": ("deep", {"overlap_thresh": 0.1, "iou": None, "window_size": 3}),
+    "distance": (
+        "nothing",
+        {"overlap_thresh": 0.1, "iou": "mult", "max_center_dist": 25, "distance_penalty_multiplier": 1.5},
+    ),
+    "gap": ("fixed", {"overlap_thresh": 0.05, "iou": "mult", "window_size": 2, "max_gap": 3}),
+}
