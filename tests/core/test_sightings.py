@@ -10,7 +10,7 @@ from kintrack.core.sightings import (
     FAST,
     FILTERS,
     SCATTER,
-    SHAPE,
+    SHAPES,
     SLOW,
     SMOOTH,
     STEADY,
@@ -214,12 +214,12 @@ def test_shape_is_a_mean_of_sides_in_logarithms_that_forgets():
         for t, (w, h) in enumerate(sides):
             seen = Sightings.of(Detections(frame=[t], box=[[-w / 2, -h / 2, w / 2, h / 2]]))
             memory = memory.remember(seen, np.array([0]), depth=1)
-        return memory.sightings.shape[0]
+        return memory.sightings.shape[0, 0]
 
     assert shape((4, 9)) == pytest.approx(np.log([4, 9]))
     assert shape((4, 9), (16, 9), (8, 9)) == pytest.approx(np.log([8, 9]))  # the geometric mean
-    assert shape(*[(4, 9)] * 30, (16, 9)) == pytest.approx(np.log([4 * 4**SHAPE, 9]))
-    assert seen_at((0, 0), size=0.0).shape.tolist() == [[0.0, 0.0]]
+    assert shape(*[(4, 9)] * 30, (16, 9)) == pytest.approx(np.log([4 * 4 ** SHAPES[0], 9]))
+    assert seen_at((0, 0), size=0.0).shape.tolist() == [[[0.0, 0.0]] * 2]
 
 
 def test_history_leads_from_a_tracks_last_sighting_to_those_remembered_from_before():
@@ -302,7 +302,7 @@ def test_sightings_in_three_dimensions():
     box = np.array([[0, 0, 0, 2, 2, 2], [5, 5, 5, 7, 7, 7]], float)
     seen = Sightings.of(Detections(frame=[0, 1], box=box))
     assert seen.size.tolist() == pytest.approx([2.0, 2.0])
-    assert seen.velocity.shape == seen.level.shape == (2, len(FILTERS), 3) and seen.shape.shape == (2, 3)
+    assert seen.velocity.shape == seen.level.shape == (2, len(FILTERS), 3) and seen.shape.shape == (2, 2, 3)
     memory = Memory.like(seen)
     for t in range(2):
         memory = memory.remember(seen.take([t]), np.array([0]), depth=2)
