@@ -92,7 +92,7 @@ class Motion:
         sigma = c.sigma * gap**c.spread * np.where(count > 1, 1.0, c.unknown)
         variance = unit * sigma**2 + c.noise * gap * known.scatter[r]
         moved = _boxes(known)[r] + np.tile(smoothed - known.centre[r], 2)
-        change = query.shape[q, 0] - known.shape[r, 0]
+        change = query.shape[q] - known.shape[r]
         grown = change.mean(axis=1)
         return np.asarray(
             c.base
