@@ -1,22 +1,33 @@
-"""What must not change the answer: order, padding by other windows, place, time, scale, mirrors and right angles."""
+"""What must not change the answer: order, other windows beside it, place, time, scale, mirrors and turns.
+
+A box stays a box when it is turned by a right angle alone. Points may be turned by any angle, and so may poses whose
+boxes are points. Where boxes are drawn around poses, a turn makes them larger or smaller, and with them the unit in
+which everything is measured: then lengths in pixels, angles and counts are what stays.
+"""
 
 import numpy as np
 import pytest
 import torch
 
 from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
+from kintrack.core import boxes
 from kintrack.core.detections import Detections
-from kintrack.core.sightings import Sightings
+from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.tracks import same_tracks
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.tracking import Tracker
+from kintrack.windows.features import pair_features
 from kintrack.windows.scorer import Scorer
 from kintrack.windows.window import Window, between, follow
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
+    return random_model(0)
+
+
+def random_model(seed):
+    torch.manual_seed(seed)
     return GlobalTrackingTransformer(ModelConfig(dim=32, decoder_layers=2)).eval()
 
 
@@ -37,6 +48,7 @@ def scene(seed=0, n=6, n_frames=10, pose=True):
 
 
 def logits(model, detections, identity):
+    """(2, E) the last layer's, against both nulls."""
     window = follow(Sightings.of(detections), identity, model.config, TrackerConfig())
     return model.logits(window)[-1].detach().numpy(), window
 
@@ -67,13 +79,74 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_answer_is_the_same_for_a_scene(model, change):
+def test_the_answer_is_the_same_for_a_scene(change, seed):
+    model, (detections, identity) = random_model(seed), scene(seed)
+    expected, before = logits(model, detections, identity)
+    found, after = logits(model, CHANGES[change](detections), identity)
+    assert expected.shape[1] > 100 and len(before.history.edges) > 100 and expected.std() > 0.05
+    assert torch.equal(before.pairs, after.pairs)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def rotated(points, angle):
+    """(..., 2) points turned around the origin."""
+    return points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def as_points(detections, keypoints=None):
+    """Detections without an extent: at the mean of their keypoints, if they have any, or in the middles of boxes."""
+    centre = boxes.centre(detections.box) if keypoints is None else keypoints.mean(axis=1)
+    return Detections(frame=detections.frame, box=np.tile(centre, 2), score=detections.score, keypoints=keypoints)
+
+
+@pytest.mark.parametrize("posed", [False, True])
+@pytest.mark.parametrize(("seed", "angle"), [(0, 0.3), (1, 1.0), (2, 2.5), (3, -1.9)])
+def test_points_and_poses_without_boxes_may_be_turned_by_any_angle(seed, angle, posed):
+    model, (detections, identity) = random_model(seed), scene(seed)
+    points = as_points(detections, detections.keypoints if posed else None)
+    turned_points = points.with_columns(
+        box=rotated(points.box.reshape(-1, 2, 2), angle).reshape(-1, 4),
+        keypoints=rotated(points.keypoints, angle) if posed else None,
+    )
+    expected, before = logits(model, points, identity)
+    found, after = logits(model, turned_points, identity)
+    assert len(before.history.edges) > 100 and expected.std() > 0.05
+    assert torch.equal(before.pairs, after.pairs)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+IN_SIZES = (
+    "distance", "speed", "speed_smooth", "scatter", "residual_fast", "residual_slow", "residual_smooth",
+    "residual_steady", "residual_per_gap", "along", "across", "pose_distance", "pose_change",
+)  # fmt: skip
+WITHOUT_UNIT = ("gap", "sightings", "pose_turn", "has_pose")
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.0, -2.5])
+def test_of_turned_poses_with_boxes_around_them_lengths_in_pixels_and_angles_stay(angle):
     detections, identity = scene()
-    expected, _ = logits(model, detections, identity)
-    found, _ = logits(model, CHANGES[change](detections), identity)
-    assert len(expected) > 100
-    assert found == pytest.approx(expected, abs=2e-4)
+
+    def measured(keypoints):
+        seen = Sightings.of(Detections(frame=detections.frame, box=boxes.around_points(keypoints), keypoints=keypoints))
+        memory, last = Memory.like(seen), int(detections.frame[-1])
+        for frame in range(last):
+            rows = detections.rows(frame, frame + 1)
+            memory = memory.remember(seen.take(rows), identity[rows], depth=1)
+        query = seen.take(detections.rows(last, last + 1))
+        pairs = np.argwhere(np.ones((len(query), len(memory))))
+        values = pair_features(query, memory.sightings, pairs, memory.rank).T.astype(float)
+        found = dict(zip(PAIR_FEATURES, values, strict=True))
+        unit = np.sqrt(query.size[pairs[:, 0]] * memory.sightings.size[pairs[:, 1]])
+        pixels = {name: np.sign(found[name]) * np.expm1(np.abs(found[name])) * unit for name in IN_SIZES}
+        return pixels | {name: found[name] for name in WITHOUT_UNIT}, unit
+
+    before, unit = measured(detections.keypoints)
+    after, other_unit = measured(rotated(detections.keypoints, angle))
+    assert np.abs(other_unit / unit - 1).max() > 0.05  # the boxes did change
+    for name, values in before.items():
+        assert after[name] == pytest.approx(values, rel=1e-4, abs=1e-3), name
 
 
 def test_shuffled_detections_give_shuffled_logits(model):
@@ -85,7 +158,7 @@ def test_shuffled_detections_give_shuffled_logits(model):
 
     def by_rows(window, values, rename):
         q, r = window.query[window.pairs[:, 0]].numpy(), window.reference[window.pairs[:, 1]].numpy()
-        return dict(zip(zip(rename[q], rename[r], strict=True), values, strict=True))
+        return dict(zip(zip(rename[q], rename[r], strict=True), values.mean(axis=0), strict=True))
 
     a, b = by_rows(before, expected, np.arange(len(order))), by_rows(after, found, order)
     assert a.keys() == b.keys()
@@ -95,7 +168,11 @@ def test_shuffled_detections_give_shuffled_logits(model):
 def test_other_windows_in_the_batch_change_nothing(model):
     config = model.config
     windows = [follow(Sightings.of(d), i, config, TrackerConfig()) for d, i in (scene(0), scene(1, n=3), scene(2, n=1))]
-    alone = torch.cat([model.logits(w)[-1] for w in windows])
+    detections, identity = scene(4, n_frames=2)
+    nobody_has_a_past = TrackerConfig(memory=1)
+    windows.append(follow(Sightings.of(detections), identity, config, nobody_has_a_past))
+    assert len(windows[-1].pairs) and not len(windows[-1].history.edges)
+    alone = torch.cat([model.logits(w)[-1] for w in windows], dim=1)
     together = model.logits(Window.collate(windows))[-1]
     assert torch.allclose(alone, together, atol=1e-5)
 

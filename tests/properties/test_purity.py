@@ -17,7 +17,8 @@ from kintrack.windows.window import Window, follow
 
 def tensors(window):
     found = {name: value for name, value in vars(window).items() if isinstance(value, torch.Tensor)}
-    return found | dict(zip(window.graph._fields, window.graph, strict=True))
+    parts = {**window.graph._asdict(), **{f"history.{name}": t for name, t in window.history._asdict().items()}}
+    return found | parts
 
 
 @pytest.fixture
@@ -68,7 +69,8 @@ def test_a_memory_is_a_value(detections):
     second = first.remember(seen.take(slice(5, 10)), np.arange(5), depth=3)
     assert (len(empty), len(first), len(second)) == (0, 5, 10)
     assert first.rank.tolist() == [0] * 5
-    assert np.isnan(first.sightings.velocity).all() and not np.isnan(second.sightings.velocity[5:]).any()
+    assert not first.sightings.velocity.any() and second.sightings.velocity[5:].all()
+    assert not seen.velocity.any() and not seen.count.any()
 
 
 def test_collating_leaves_the_parts_as_they_were(model, detections):
