@@ -1,7 +1,8 @@
 """Chooses the numbers of the model `motion`, on the tuning sequences alone, in all conditions.
 
     python benchmarks/tune_motion.py                 a hundred trials: half an hour on one core
-    python benchmarks/tune_motion.py --trials 0      what the numbers in the package give
+    python benchmarks/tune_motion.py --frames 120    a rougher and faster search
+    python benchmarks/tune_motion.py --trials 0      what the numbers in the package give, and their calibration
 
 A search by chance: each trial changes a few numbers of the best so far and is kept where the mean over groups and
 conditions of 1 - AssA + 5 switches for each row is less. Last, the confidence is calibrated on the same sequences.
@@ -24,8 +25,6 @@ from kintrack.tracking import Tracker
 from kintrack.tracking.confidence import fit_calibration
 from kintrack.tracking.motion import TRACKER, Motion, MotionConfig
 
-FRAMES = 300
-"""Of each sequence: the dancers' are long, and would take most of the time."""
 CHANGED = 3
 """Numbers that a trial changes, on average."""
 AT_LEAST_ONE = ("max_gap", "gap_per_sighting", "unknown")
@@ -47,7 +46,7 @@ class Found(NamedTuple):
 def main() -> None:
     options = arguments()
     one_thread()
-    given = [s.until(FRAMES) for s in scenes("tuning", tuple(CONDITIONS), options.data)]
+    given = [s.until(options.frames) for s in scenes("tuning", tuple(CONDITIONS), options.data)]
     best = {"model": Motion().config.to_dict(), "tracker": dict(TRACKER)}
     found = tried(best, given)
     print(f"as in the package: {found.loss:.4f}", flush=True)
@@ -68,6 +67,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--frames", type=int, default=300, help="of each sequence: the dancers' are long")
     parser.add_argument("--seed", type=int, default=0, help="of the search; the noise has its own")
     parser.add_argument("--data", type=type(DATA), default=DATA, help="the folder with bee24, gmot and dancetrack")
     return parser.parse_args()

@@ -23,9 +23,9 @@ TRACKER: Mapping[str, Any] = {
     "candidates": 8,
     "max_gap": 14,
     "gap_per_sighting": 1.04,
-    "gate": 3.54,
-    "confidence_temperature": 1.0,
-    "confidence_bias": 0.0,
+    "gate": 2.65,
+    "confidence_temperature": 1.15,
+    "confidence_bias": 2.16,
 }
 """How the tracker is set for this model; chosen together with the numbers below."""
 
@@ -45,17 +45,17 @@ class MotionConfig(Config):
     """Exponent by which that distance grows with the gap."""
     unknown: float = Field(1.75, ge=1)
     """How many times larger it is for a track with one sighting, whose velocity nobody knows."""
-    noise: float = Field(0.316, ge=0)
+    noise: float = Field(0.315, ge=0)
     """Share of a track's own scatter, how far off its smoothed path it was so far, in the square of that distance."""
     overlap: float = Field(3.76, ge=0)
     """What a whole overlap with the track's box, moved to where it is expected, is worth more than none."""
-    size: float = Field(0.369, ge=0)
+    size: float = Field(0.491, ge=0)
     """Weight of the change of size: of its logarithm."""
-    shape: float = Field(0.192, ge=0)
+    shape: float = Field(0.251, ge=0)
     """Weight of the change of proportions: of the logarithms of the sides over the size."""
-    gap: float = Field(1.41, ge=0)
+    gap: float = Field(1.51, ge=0)
     """Weight of the logarithm of the gap in frames."""
-    young: float = Field(0.2, ge=0)
+    young: float = Field(0.122, ge=0)
     """What speaks against a track of one sighting, which was likely nothing; of n sightings, an n-th of it."""
 
 
@@ -92,7 +92,7 @@ class Motion:
         sigma = c.sigma * gap**c.spread * np.where(count > 1, 1.0, c.unknown)
         variance = unit * sigma**2 + c.noise * gap * known.scatter[r]
         moved = _boxes(known)[r] + np.tile(smoothed - known.centre[r], 2)
-        change = query.shape[q] - known.shape[r]
+        change = query.shape[q, 0] - known.shape[r, 0]
         grown = change.mean(axis=1)
         return np.asarray(
             c.base
