@@ -12,11 +12,13 @@ import torch
 import yaml
 from pytorch_lightning import Callback
 
-from kintrack.config import TrainConfig
+from kintrack.config import DataConfig, TrainConfig
 from kintrack.core.clip import Clip
 from kintrack.errors import CheckpointError, ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.checkpoint import load_model, read_card
+from kintrack.training.batches import Batch
+from kintrack.training.data import Clips
 from kintrack.training.fit import fit
 
 
@@ -135,6 +137,70 @@ def test_resuming_gives_the_weights_of_a_training_without_interruption(clips, co
         for n in ("straight", "broken")
     ]
     assert without_time[0] == without_time[1]
+
+
+class Watched(Clips):
+    """Simulated clips that note by whose tracks they are remembered, and break off in a given epoch."""
+
+    def __init__(self, folder, break_at: int | None = None) -> None:
+        super().__init__([], DataConfig(simulated=1, clips=2, frames=6, max_objects=5, own=1.0), seed=3)
+        self.folder, self.break_at = folder, break_at
+        self.models: list[dict[str, torch.Tensor] | None] = []
+        self.best: list[dict[str, torch.Tensor] | None] = []
+
+    def set_tracks(self, tracks) -> None:
+        super().set_tracks(tracks)
+        self.models.append(None if tracks is None else tracks.args[0].state_dict())
+        last = self.folder / "last.ckpt"
+        kept = torch.load(last, weights_only=True)["kintrack"] if last.exists() else {}
+        self.best.append(kept.get("ema"))
+
+    def __getitem__(self, index):
+        if self.epoch == self.break_at and index == 1:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def test_from_own_after_on_a_model_learns_from_the_tracks_that_its_mean_finds(config, tmp_path):
+    config = change(config, max_epochs=3, data={"own_after": 0.5})
+    clips = Watched(tmp_path)
+    fit(clips, None, tmp_path, config)
+    assert [model is None for model in clips.models] == [True, True, False]
+    assert same(clips.models[2], clips.best[2])  # the running mean at the end of the epoch before
+    before = len(clips.models)
+    fit(clips, None, tmp_path / "again", change(config, max_epochs=1))  # whose first epoch is before half of it
+    assert clips.models[before] is None
+    never = Watched(tmp_path / "never")
+    fit(never, None, tmp_path / "never", change(config, max_epochs=2, data={"own_after": 1.0}))
+    assert never.models == [None, None]
+
+
+def test_a_models_own_tracks_are_the_same_after_an_interruption(config, tmp_path):
+    config = change(config, max_epochs=4, data={"own_after": 0.5})
+    straight = Watched(tmp_path / "straight")
+    fit(straight, None, tmp_path / "straight", config)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Watched(tmp_path / "broken", break_at=3), None, tmp_path / "broken", config)
+    resumed = Watched(tmp_path / "broken")
+    fit(resumed, None, tmp_path / "broken", config, resume=True)
+    assert resumed.models[-1] is not None and same(resumed.models[-1], straight.models[-1])
+    ends = [weights(tmp_path / name / "last.ckpt") for name in ("straight", "broken")]
+    assert same(*ends)
+    taught = change(config, data={"own_after": 1.0})
+    fit(Watched(tmp_path / "taught"), None, tmp_path / "taught", taught)
+    assert not same(ends[0], weights(tmp_path / "taught" / "last.ckpt"))
+
+
+def test_only_training_passes_over_easy_frames(clips, config, tmp_path, monkeypatch):
+    asked = []
+
+    def prepare(clips, model, tracker, easy=1):
+        asked.append(easy)
+        return Batch(clips)
+
+    monkeypatch.setattr(Batch, "prepare", prepare)
+    fit(clips[:1], clips[1:2], tmp_path, change(config, max_epochs=1, data={"easy": 7}))
+    assert asked == [7, 1]
 
 
 def test_an_interrupted_training_leaves_the_best_model_so_far(clips, config, tmp_path):
