@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -94,6 +95,7 @@ def folder(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     Path("points.csv").write_text("frame,x,y,dose\n0,5,5,high\n0,25,5,low\n1,6,5,high\n1,24,5,low\n")
     Path("settings.yaml").write_text("tracker: {max_gap: 30}\n")
     _write_labels(Path("sequence"), found)
+    shutil.copy(ROOT / "tests" / "golden" / "dreem" / "descriptor.ckpt", "dreem.ckpt")
     return tmp_path
 
 

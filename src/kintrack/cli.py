@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kintrack import checkpoints
 from kintrack._version import __version__
 from kintrack.errors import KintrackError
 from kintrack.options import (
@@ -365,6 +366,9 @@ def info() -> None:
     from kintrack import api
 
     print_facts(api.info())
+
+
+app.command(name="convert-checkpoint")(checkpoints.command)
 
 
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
