@@ -167,7 +167,7 @@ def follow(
         pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, not wholes)
         if len(pairs):
             features = pair_features(query, memory.sightings, pairs, memory.rank)
-            same = _same(identity, query.row, memory, pairs)
+            same = _same(identity, query.row, memory, pairs, wholes)
             hard = is_hard(features, pairs, same)
             n_easy += not hard
             if hard or n_easy % easy == 0:
@@ -216,18 +216,36 @@ def _own_ids(track: Ints, memory: Memory) -> Ints:
     return track
 
 
-def _same(identity: Ints, query: Ints, memory: Memory, pairs: Ints) -> Bools:
-    """(E,) whether the two are one individual, and the reference is of the track that saw it last.
+def _same(identity: Ints, query: Ints, memory: Memory, pairs: Ints, wholes: bool) -> Bools:
+    """(E,) whether the query is who the reference's track (or, not of `wholes`, the reference itself) is.
 
-    Where an individual's track was broken, only the newest piece is its own; linking to an older one would be wrong.
+    Where an individual's track was broken, only the piece that saw it last is its own; linking to an older one would be
+    wrong.
     """
     who = identity[memory.sightings.row]  # (R,)
-    latest_first = np.argsort(memory.sightings.frame, kind="stable")[::-1]
-    ids, place = np.unique(who[latest_first], return_index=True)
+    whose = _owner(who, memory) if wholes else who
+    own = np.flatnonzero(who == whose)
+    latest_first = own[np.argsort(memory.sightings.frame[own], kind="stable")[::-1]]
+    ids, place = np.unique(whose[latest_first], return_index=True)
     newest = memory.track[latest_first[place]]  # of each of the ids
-    own = memory.track == newest[np.searchsorted(ids, who)]
+    is_newest = memory.track == newest[np.searchsorted(ids, whose)]
     q, r = identity[query[pairs[:, 0]]], pairs[:, 1]
-    return np.asarray((q >= 0) & (q == who[r]) & own[r])
+    return np.asarray((q >= 0) & (q == whose[r]) & is_newest[r])
+
+
+def _owner(who: Ints, memory: Memory) -> Ints:
+    """(R,) who each remembered sighting's track is: whom it saw most often, the later one of two, -1 if never anybody.
+
+    So a track that has taken one detection of another individual, or a false one, is taught to come back from it.
+    """
+    track = np.unique(memory.track, return_inverse=True)[1]
+    n_ids = int(who.max(initial=0)) + 2
+    seen, vote = np.unique(track * n_ids + who + 1, return_inverse=True)
+    # Ties go to the later ones. False detections are outvoted by anything real.
+    weight = np.bincount(vote, weights=1.0 - 1e-4 * memory.rank) * np.where(seen % n_ids, 1.0, 1e-6)
+    least_first = np.lexsort((weight, seen // n_ids))
+    best = least_first[np.r_[np.flatnonzero(np.diff(seen[least_first] // n_ids)), len(seen) - 1]]
+    return np.asarray(seen[best] % n_ids - 1)[track]
 
 
 def between(
