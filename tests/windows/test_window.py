@@ -169,3 +169,29 @@ def test_a_window_moves_as_a_whole():
     moved = window.to("meta")
     assert {t.device.type for t in (*moved.graph, *moved.history, moved.pair, moved.target)} == {"meta"}
     assert moved.crops is None
+
+
+def test_a_track_is_whose_it_was_most_often_and_is_taught_to_come_back():
+    pair = [(0, 0), (1, 12)]
+    seen, identity = clip(pair, pair, pair, pair)
+    # In the third frame the two tracks took each other's detection; in the fourth each is asked who it is.
+    track = np.array([0, 1, 0, 1, 1, 0, 0, 1])
+    assert [link for link in links(follow(seen, identity, MODEL, TrackerConfig(), track)) if link[1] > 5] == [
+        (4, 7),
+        (5, 6),
+    ]
+    # Who remembers one sighting knows nothing better than that.
+    forgetful = follow(seen, identity, MODEL, TrackerConfig(memory=1), track)
+    assert [link for link in links(forgetful) if link[1] > 5] == [(4, 6), (5, 7)]
+
+
+def test_a_track_that_took_a_false_detection_is_still_whose_it_was():
+    seen, identity = clip([(0, 0)], [(0, 0)], [(None, 3)], [(0, 0)])
+    asked = follow(seen, identity, MODEL, TrackerConfig(), track=np.zeros(4, int))
+    assert links(asked) == [(0, 1), (2, 3)]
+
+
+def test_a_broken_individual_belongs_to_the_piece_that_saw_it_last():
+    seen, identity = clip(*[[(0, 0)]] * 5)
+    asked = follow(seen, identity, MODEL, TrackerConfig(), track=np.array([7, 7, 7, 9, 9]))
+    assert links(asked) == [(0, 1), (1, 2), (2, 3), (3, 4)]
