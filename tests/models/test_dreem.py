@@ -66,7 +66,7 @@ def test_the_features_of_crops_are_dreems(golden, name):
     config = DreemConfig.of_dreem({"d_model": 16, "nhead": 1, "encoder_cfg": seeded.ENCODERS[name]})
     encoder = build_dreem_encoder(config).eval()
     theirs = golden.get(f"encoder/{name}/names", [f"visual_encoder.{n}" for n in encoder.state_dict()])
-    names = {our_name(str(n)).removeprefix("visual_encoder."): str(n) for n in theirs}
+    names = {our_name(str(n), config.encoder.backend).removeprefix("visual_encoder."): str(n) for n in theirs}
     assert names.keys() == encoder.state_dict().keys()
     shapes = {n: tuple(t.shape) for n, t in encoder.state_dict().items()}
     encoder.load_state_dict({n: torch.from_numpy(seeded.weights(names[n], shapes[n])) for n in shapes})

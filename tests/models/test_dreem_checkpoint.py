@@ -106,6 +106,14 @@ def test_frequencies_that_were_never_used_may_be_missing_or_there(waves):
     assert list(tensors) == ["transformer.attn_head.q_proj.layers.0.weight"]
 
 
+@pytest.mark.parametrize(("d_model", "kept"), [(384, []), (64, ["visual_encoder.mlp.bias"])])
+def test_dinos_last_layer_counts_only_where_lengths_differ(d_model, kept):
+    cfg = {"d_model": d_model, "nhead": 1, "encoder_cfg": {"encoder_type": "dino", "ndim": d_model}}
+    state = {"model.visual_encoder.mlp.bias": torch.zeros(d_model)}
+    config, tensors, _ = from_dreem(Path("x.ckpt"), {"state_dict": state, "hyper_parameters": {"model_cfg": cfg}})
+    assert list(tensors) == kept and config.encoder.kind == "dino"
+
+
 def test_a_checkpoint_with_omegaconfs_objects_says_how_to_convert_it():
     words = r"wants more than tensors.*names .*omegaconf\.base.*`kintrack convert-checkpoint omegaconf\.ckpt -o"
     with pytest.raises(CheckpointError, match=words):
@@ -155,11 +163,11 @@ class Shell:
 def test_code_is_refused_by_its_name_and_never_run(tmp_path, monkeypatch, where):
     monkeypatch.chdir(tmp_path)
     torch.save(held(**{where: Shell()}), tmp_path / "evil.ckpt")
-    for read in (load_model, read_inert):
+    for read in (load_model, read_inert, convert):
         with pytest.raises(CheckpointError, match="refused"):
             read(tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError, match=r"wants (posix|nt)\.system to be called; no checkpoint needs that"):
-        read_inert(tmp_path / "evil.ckpt")
+        convert(tmp_path / "evil.ckpt")
     assert not (tmp_path / "it_ran").exists()
 
 

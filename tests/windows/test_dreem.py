@@ -97,6 +97,13 @@ def test_a_crop_is_the_pixels_themselves_and_0_beyond_the_image():
     assert not crops[1][:, 4:].any() and not crops[1][:, :, 4:].any() and not crops[2].any()
 
 
+def test_crops_have_the_padding_that_was_asked_for_and_none_by_default():
+    """DREEM trains without and tracks with 5 pixels: its defect C3."""
+    image = np.ones((90, 90), np.uint8)
+    assert crops_of(image, [[40, 40]], DreemCrops(crop_size=30)).shape[2:] == (30, 30)
+    assert crops_of(image, [[40, 40]], DreemCrops(crop_size=30, padding=5)).shape[2:] == (40, 40)
+
+
 def test_halves_are_rounded_to_the_even_pixel():
     image = np.arange(400).reshape(20, 20).astype(np.uint8)
     crops = crops_of(image, [[9.5, 9.5], [10.5, 9.5]], DreemCrops(crop_size=2))

@@ -10,6 +10,7 @@ import os
 import pickle
 import struct
 import uuid
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -111,14 +112,16 @@ def convert(path: str | Path) -> tuple[Model, tuple[str, ...]]:
         CheckpointError: as `load_model` does, and where the file names what no checkpoint needs.
     """
     path = _existing(path)
-    named = () if _is_safetensors(path) else objects_named(path)
-    if not named:
+    if _is_safetensors(path) or not zipfile.is_zipfile(path):
         return load_model(path), ()
-    found = read_inert(path).value
+    contents = read_inert(path)
+    if not contents.named:
+        return load_model(path), ()
+    found = contents.value
     if not is_dreem(found):
         raise CheckpointError(_stranger(path, found))
     found["hyper_parameters"] = plain(found.get("hyper_parameters"), "hyper_parameters")
-    return assemble(path, *from_dreem(path, found)).eval(), named
+    return assemble(path, *from_dreem(path, found)).eval(), contents.named
 
 
 def assemble(

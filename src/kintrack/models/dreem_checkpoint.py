@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kintrack.errors import CheckpointError, ConfigError
 from kintrack.models.dreem_config import DreemConfig
+from kintrack.models.vit import DINO_DIM
 
 _PREFIX = "model."  # the runner's attribute
 _MARK = "model.transformer.attn_head.q_proj.layers.0.weight"  # every DREEM model has it, and nothing else has
@@ -43,19 +44,29 @@ def from_dreem(path: Path, found: Mapping[str, Any]) -> tuple[DreemConfig, dict[
         config = DreemConfig.of_dreem(model_cfg)
     except ConfigError as error:
         raise CheckpointError(f"{path} is a checkpoint of DREEM whose model cannot be built: {error}") from error
-    tensors = {our_name(name): tensor for name, tensor in found["state_dict"].items()}
-    if not config.fourier:
-        # Odd: DREEM always holds frequencies, and with encoder_type a projection as well; unused, they mean nothing.
-        tensors = {name: tensor for name, tensor in tensors.items() if not _WAVES.match(name)}
+    backend = config.encoder.backend
+    tensors = {our_name(name, backend): tensor for name, tensor in found["state_dict"].items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if not _is_unused(name, config)}
     about = {key: found[key] for key in ("epoch", "global_step", "pytorch-lightning_version") if key in found}
     card = {"about": f"a model of DREEM, converted from {path.name}", "dreem": about, "tracker": {"kind": "dreem"}}
     return config, tensors, card
 
 
-def our_name(name: str) -> str:
+def _is_unused(name: str, config: DreemConfig) -> bool:
+    """Whether DREEM holds a tensor that none of its numbers depends on.
+
+    Odd: it always holds frequencies, with encoder_type a projection of them, and with DINO a layer to the length of a
+    token also where its feature has that length.
+    """
+    if config.encoder.kind == "dino" and config.d_model == DINO_DIM and name.startswith("visual_encoder.mlp."):
+        return True
+    return not config.fourier and bool(_WAVES.match(name))
+
+
+def our_name(name: str, backend: str = "timm") -> str:
     """A tensor's name in our model by its name in DREEM's checkpoint; where torchvision numbers, we name."""
     ours = name.removeprefix(_PREFIX)
-    if ours.startswith(_TRUNK):
+    if backend == "torchvision" and ours.startswith(_TRUNK):
         first, dot, rest = ours.removeprefix(_TRUNK).partition(".")
         ours = f"{_TRUNK}{_TORCHVISION.get(first, first)}{dot}{rest}"
     return ours

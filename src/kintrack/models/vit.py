@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from kintrack.errors import InputError
 
 PATCH, GRID = 14, 37  # side of a patch in pixels; patches along a side of the images it was trained on
+DINO_DIM = 384  # length of a token, and so of the feature
 REGISTERS = 4  # tokens that see the image and are of no place in it
 
 
@@ -71,7 +72,7 @@ class _Patches(nn.Module):
 class DinoViT(nn.Module):
     """Images (N, 3, H, W), whose sides are multiples of 14 pixels, to the class token (N, 384). Names are DINOv2's."""
 
-    def __init__(self, dim: int = 384, heads: int = 6, depth: int = 12) -> None:
+    def __init__(self, dim: int = DINO_DIM, heads: int = 6, depth: int = 12) -> None:
         super().__init__()
         self.dim = dim
         self.patch_embed = _Patches(dim)
@@ -107,4 +108,4 @@ class DinoViT(nn.Module):
         return places
 
 
-__all__ = ["DinoViT"]
+__all__ = ["DINO_DIM", "DinoViT"]
