@@ -21,6 +21,7 @@ from kintrack.core.detections import Detections, Floats, Ints
 # (share of a surprise that corrects the position, share that corrects the velocity).
 FILTERS = ((1.0, 0.7), (1.0, 0.3), (0.5, 0.15), (0.25, 0.04))
 FAST, SLOW, SMOOTH, STEADY = range(len(FILTERS))
+_SHARES = np.array(FILTERS).T[:, None]  # (2, 1, F)
 SHAPES = (0.25, 0.05)  # shares of the newest sighting in two running means of a track's sides: as of late, and by build
 SCATTER = 0.15  # share of the newest surprise in the running mean of their squares
 DAMPING = 0.85  # what is left of a velocity after each frame in which nothing was seen
@@ -111,7 +112,7 @@ class Sightings:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The columns that are there, by name."""
-        return {f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
+        return {name: column for name, column in vars(self).items() if column is not None}
 
     def take(self, rows: Any) -> Self:
         """The given rows of every column."""
@@ -216,7 +217,7 @@ class Memory:
         one is given."""
         last = self.last if frame is None else np.flatnonzero((self.rank == 0) & (self.sightings.frame == frame))
         past = np.flatnonzero(self.rank > 0)
-        owner = np.r_[last, -1][_lookup(self.track[last], self.track[past])]
+        owner = self._among(last, self.track[past])
         return np.asarray(np.stack([owner, past], axis=1)[owner >= 0])
 
     def remember(self, seen: Sightings, track: Ints, depth: int) -> "Memory":
@@ -232,16 +233,18 @@ class Memory:
             seen, track = seen.take(known), track[known]
         if not len(track):
             return self
-        last = self.last
-        before = np.r_[last, -1][_lookup(self.track[last], track)]  # the row of each one's last sighting, -1 if none
-        seen = _with_motion(seen, self.sightings, before)
-        rank = self.rank + np.isin(self.track, track)
-        keep = rank < depth
+        seen = _with_motion(seen, self.sightings, self._among(self.last, track))
+        rank = self.rank + (_lookup(track, self.track) >= 0)
+        keep = np.flatnonzero(rank < depth)
         return Memory(
             Sightings.concat(self.sightings.take(keep), seen),
             np.concatenate([self.track[keep], track]),
             np.concatenate([rank[keep], np.zeros(len(track), np.int64)]),
         )
+
+    def _among(self, last: Ints, track: Ints) -> Ints:
+        """(N,) the row of each track's last sighting, if that is among the given ones, and -1 if not."""
+        return np.append(last, -1)[_lookup(self.track[last], track)]
 
     def live(self, frame: int, max_gap: int, gap_per_sighting: float = np.inf) -> "Memory":
         """The tracks that are still looked for in a frame.
@@ -293,10 +296,8 @@ def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
     row = before[follows]
     gap = (seen.frame[follows] - memory.frame[row]).astype(np.float64)
     n = memory.count[row] + 1.0
-    alpha, beta = np.array(FILTERS).T  # (F,) each
-    room = n * (n + 1.0)
-    a = 1.0 - (1.0 - np.maximum(alpha, ((4.0 * n - 2.0) / room)[:, None]).clip(max=1.0)) ** gap[:, None]
-    b = 1.0 - (1.0 - np.maximum(beta, (6.0 / room)[:, None]).clip(max=1.0)) ** gap[:, None]
+    line = np.stack([4.0 * n - 2.0, np.full(len(n), 6.0)]) / (n * (n + 1.0))  # (2, n)
+    a, b = 1.0 - (1.0 - np.minimum(np.maximum(_SHARES, line[..., None]), 1.0)) ** gap[:, None]  # (n, F) each
     expected = memory.level[row] + travel(memory.velocity[row], gap)
     surprise = seen.centre[follows][:, None] - expected  # (n, F, ndim)
     level, velocity, shape = seen.level.copy(), seen.velocity.copy(), seen.shape.copy()

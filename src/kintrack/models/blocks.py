@@ -15,7 +15,7 @@ def group_sum(values: Float[Tensor, "e *d"], group: Int[Tensor, " e"], n_groups:
     >>> group_sum(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 1, 1]), 3)
     tensor([1., 6., 0.])
     """
-    return values.new_zeros(n_groups, *values.shape[1:]).index_add(0, group, values)
+    return values.new_zeros(n_groups, *values.shape[1:]).index_add_(0, group, values)
 
 
 def group_logsumexp(logits: Float[Tensor, " e"], group: Int[Tensor, " e"], n_groups: int) -> Float[Tensor, " g"]:
@@ -41,11 +41,18 @@ def group_attention(
 
     Logits are squashed into ±8, where exp() needs no maximum taken away first. A group without edges gives 0.
     """
-    weight = torch.exp(8.0 * torch.tanh(logits / 8.0))  # (e, h)
-    # One pass sums the weights and the weighted values.
-    both = torch.cat([values * weight[..., None], weight[..., None]], dim=2)  # (e, h, c + 1)
-    total = group_sum(both, group, n_groups)
-    return (total[..., :-1] / total[..., -1:].clamp_min(1e-6)).flatten(1)
+    weight = torch.exp(8.0 * torch.tanh(logits / 8.0)).unsqueeze(2)  # (e, h, 1)
+    # One pass sums the weighted values and the weights.
+    total = group_sum(torch.cat([values * weight, weight], dim=2), group, n_groups)
+    weighted, weights = total.split_with_sizes([values.shape[2], 1], dim=2)
+    return (weighted / weights.clamp_min(1e-6)).flatten(1)
+
+
+def joint_linear(x: Float[Tensor, "n d"], *layers: nn.Linear) -> Float[Tensor, "n k"]:
+    """What several linear layers make of one input, side by side: one large matrix product, not many small ones."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return nn.functional.linear(x, weight, bias)
 
 
 class FeedForward(nn.Module):

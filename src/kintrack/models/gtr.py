@@ -156,6 +156,7 @@ class GlobalTrackingTransformer(nn.Module):
         reference: Float[Tensor, "r d"],
         pairs: Int[Tensor, "e 2"],
         pair: Float[Tensor, "e p"],
+        every_layer: bool = True,
     ) -> Float[Tensor, "l 2 e"]:
         """Two logits of each candidate pair after each decoder layer; the last layer's are the answer.
 
@@ -165,14 +166,17 @@ class GlobalTrackingTransformer(nn.Module):
         Args:
             pairs: rows of query and of reference.
             pair: what is measured of each pair, in the order of `PAIR_FEATURES`.
+            every_layer: False leaves out all but the answer.
         """
-        q, r = pairs[:, 0], pairs[:, 1]
-        token = self.pair(pair[:, self._pair_columns])  # (e, d)
-        token = token + self.from_query(query)[q] + self.from_reference(reference)[r]
-        logits = []
+        q, r = pairs.unbind(dim=1)
+        token = self.pair(pair.index_select(1, self._pair_columns))  # (e, d)
+        token = token + self.from_query(query).index_select(0, q) + self.from_reference(reference).index_select(0, r)
+        logits, last = [], self.decoder[-1]
         for layer, same, birth, miss in zip(self.decoder, self.heads, self.births, self.misses, strict=True):
             query, reference, token = layer(query, reference, token, pairs)
-            logits.append(same(token) - torch.stack([birth(query)[q], miss(reference)[r]]))
+            if every_layer or layer is last:
+                alone = torch.stack([birth(query).index_select(0, q), miss(reference).index_select(0, r)])
+                logits.append(same(token) - alone)
         return torch.stack(logits)
 
     def logits(self, window: Inputs) -> Float[Tensor, "l 2 e"]:
@@ -185,7 +189,8 @@ class GlobalTrackingTransformer(nn.Module):
             appearance = shown.new_zeros(len(window.graph.node), shown.shape[1]).index_copy(0, window.shown, shown)
             token, pair = self.embed(window.graph, appearance), self._with_appearance(window, appearance)
         track = self.recall(token, token, window.history)
-        return self.associate(token[window.query], track[window.reference], window.pairs, pair)
+        query, reference = token.index_select(0, window.query), track.index_select(0, window.reference)
+        return self.associate(query, reference, window.pairs, pair)
 
     def forward(self, window: Inputs) -> list[AssociationMatrix]:
         """One matrix (Q, R) for each decoder layer; the last is the answer."""

@@ -12,4 +12,4 @@ class LogitHead(nn.Module):
         self.layers = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 1))
 
     def forward(self, token: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return self.layers(token)[:, 0]  # type: ignore[no-any-return]
+        return self.layers(token).squeeze(1)  # type: ignore[no-any-return]

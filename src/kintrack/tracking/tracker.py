@@ -1,5 +1,6 @@
 """The online tracker: frame by frame, detections to identities."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -77,10 +78,11 @@ class Tracker:
         track = np.full(len(seen), -1, np.int64)
         confidence = np.full(len(seen), np.nan)
         known = np.flatnonzero(seen.size > 0)  # not nan: what has no place cannot be followed
-        frames = seen.frame[known]
-        starts = np.flatnonzero(np.r_[True, frames[1:] != frames[:-1]]) if len(known) else known
-        for rows in np.split(known, starts[1:]) if len(known) else []:
-            track[rows], confidence[rows] = self._step(score, seen.take(rows))
+        placed = seen if len(known) == len(seen) else seen.take(known)
+        bounds = [0, *(np.flatnonzero(np.diff(placed.frame)) + 1).tolist(), len(known)]
+        for start, stop in itertools.pairwise(bounds) if len(known) else ():
+            rows = known[start:stop]
+            track[rows], confidence[rows] = self._step(score, placed.take(slice(start, stop)))
         return track, confidence
 
     def _check_goes_on(self, seen: Sightings) -> None:

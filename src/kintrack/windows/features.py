@@ -57,9 +57,10 @@ def history_features(seen: Sightings, edges: Ints, past: Sightings | None = None
         past: the table of the earlier ones, if it is another.
     """
     past = seen if past is None else past
-    a, b = edges[:, 0], edges[:, 1]
+    a, b = np.ascontiguousarray(edges.T)
     gap = (seen.frame[a] - past.frame[b]).astype(np.float64)
     unit = seen.size[a]
+    box, box_before = seen.box[a], past.box[b]
     back = (seen.centre[a] - past.centre[b]) / unit[:, None]
     distance = _length(back)
     along, across = _components(back, seen.velocity[a, SMOOTH])
@@ -69,9 +70,9 @@ def history_features(seen: Sightings, edges: Ints, past: Sightings | None = None
         "distance_per_gap": np.log1p(distance / np.sqrt(np.maximum(gap, 1.0))),
         "along": np.sign(along) * np.log1p(np.abs(along)),
         "across": np.log1p(across),
-        "overlap": boxes.paired_iou(seen.box[a], past.box[b]),
+        "overlap": boxes.paired_iou(box, box_before),
         "size_ratio": np.log(past.size[b] / unit),
-        "aspect_change": np.abs(_aspect(seen.box)[a] - _aspect(past.box)[b]),
+        "aspect_change": _aspect_change(box, box_before),
     }
     return _stack(known, HISTORY_FEATURES, len(edges))
 
@@ -85,24 +86,24 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         pairs: (E, 2) rows of query and reference, in the order of the queries.
         rank: (R,) the references that compete with each other have the same: see `Memory.rank`.
     """
-    q, r = pairs[:, 0], pairs[:, 1]
-    gap = query.frame[q] - reference.frame[r]
-    steps = np.abs(gap).astype(np.float64)
+    q, r = np.ascontiguousarray(pairs.T)
+    steps = np.abs(query.frame[q] - reference.frame[r]).astype(np.float64)
     root = np.sqrt(np.maximum(steps, 1.0))
-    unit = np.sqrt(query.size[q] * reference.size[r])
-    apart = (query.centre[q] - reference.centre[r]) / unit[:, None]
+    sizes, boxes_ = (query.size[q], reference.size[r]), (query.box[q], reference.box[r])
+    unit = np.sqrt(sizes[0] * sizes[1])
+    centre, last = query.centre[q], reference.centre[r]
     velocity = reference.velocity[r]
     ahead = travel(velocity, steps)  # (e, f, ndim)
     expected = reference.level[r] + ahead
-    rest = (query.centre[q][:, None] - expected) / unit[:, None, None]
-    distance, residual = _length(apart), _length(rest)
+    rest = (centre[:, None] - expected) / unit[:, None, None]
+    distance, residual = _length(centre - last) / unit, _length(rest)
     speed = _length(velocity) / unit[:, None]
     scatter = np.sqrt(reference.scatter[r]) / unit
     along, across = _components(rest[:, SMOOTH], ahead[:, SMOOTH])
     shapes = np.abs(query.shape[q] - reference.shape[r])  # (e, s, ndim)
     lengths = {
         "gap": steps,
-        "sightings": np.clip(reference.count[r], 1, 30),
+        "sightings": np.minimum(np.maximum(reference.count[r], 1), 30),
         "speed": speed[:, FAST],
         "speed_smooth": speed[:, SMOOTH],
         "scatter": scatter,
@@ -118,31 +119,24 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         "residual_per_scatter": residual[:, SMOOTH] / (root * (scatter + SOFT)),
         "across": across,
     }
-    overlap = _overlaps(query, reference, q, r, expected)
-    rows = q * (int(rank.max(initial=0)) + 1) + rank[r] if rank.any() else q
-    columns = _by_frame(query, reference, q, r)
-    fresh = np.where(steps <= 1, residual[:, FAST], np.inf)
+    overlap = _overlaps(*boxes_, reference.shape[r, 0], expected - last[:, None])
     others = {
         "along": np.sign(along) * np.log1p(np.abs(along)),
         "overlap": overlap[0],
         "overlap_moved": overlap[1],
         "overlap_smooth": overlap[2],
-        "size_change": np.abs(np.log(query.size[q] / reference.size[r])),
+        "size_change": np.abs(np.log(sizes[0] / sizes[1])),
         "shape_change": shapes[:, 0].max(axis=1),
         "shape_change_least": shapes[:, 0].min(axis=1),
         "build_change": shapes[:, 1].max(axis=1),
         "build_change_least": shapes[:, 1].min(axis=1),
-        "aspect_change": np.abs(_aspect(query.box)[q] - _aspect(reference.box)[r]),
+        "aspect_change": _aspect_change(*boxes_),
         "area_change": _log_ratio(query.area[q], reference.area[r]),
-        "margin_distance_query": _margin(distance, rows),
-        "margin_distance_reference": _margin(distance, columns),
-        "margin_query": _margin(residual[:, FAST], rows),
-        "margin_reference": _margin(residual[:, FAST], columns),
-        "margin_smooth_query": _margin(residual[:, SMOOTH], rows),
-        "margin_smooth_reference": _margin(residual[:, SMOOTH], columns),
-        "margin_fresh": _margin(residual[:, FAST], rows, fresh),
     }
-    others |= _pose(query, reference, q, r, (expected[:, FAST] - reference.centre[r]) / unit[:, None], unit)
+    ranks = rank[r]
+    rows = q * (int(ranks.max(initial=0)) + 1) + ranks
+    others |= _margins(distance, residual, steps, rows, _by_frame(query, reference, q, r))
+    others |= _pose(query, reference, q, r, (expected[:, FAST] - last) / unit[:, None], unit)
     # How alike two look is the model's to say (`kintrack.models.likeness`): until then, nobody has looked.
     others |= dict.fromkeys((name for name in PAIR_FEATURES if "appearance" in name), np.zeros(len(pairs)))
     out = _stack(lengths | others, PAIR_FEATURES, len(pairs))
@@ -157,40 +151,56 @@ def _stack(known: dict[str, NDArray[np.generic]], names: tuple[str, ...], n: int
     return out
 
 
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Inner products along the last axis; one axis at a time, as numpy's sums are slow where there are two or three."""
+    total = a[..., 0] * b[..., 0]
+    for axis in range(1, a.shape[-1]):
+        total += a[..., axis] * b[..., axis]
+    return np.asarray(total)
+
+
 def _length(vectors: Floats) -> Floats:
-    return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))
+    return np.sqrt(_dot(vectors, vectors))
 
 
 def _components(vector: Floats, direction: Floats) -> tuple[Floats, Floats]:
     """The part along a direction (signed) and the length of the part across it; all is across where there is none."""
     length = _length(direction)
-    along = np.divide((vector * direction).sum(axis=1), length, out=np.zeros(len(length)), where=length > 1e-9)
-    across = np.sqrt(np.maximum((vector * vector).sum(axis=1) - along * along, 0.0))
+    along = np.divide(_dot(vector, direction), length, out=np.zeros(len(length)), where=length > 1e-9)
+    across = np.sqrt(np.maximum(_dot(vector, vector) - along * along, 0.0))
     return along, across
 
 
-def _overlaps(query: Sightings, reference: Sightings, q: Ints, r: Ints, expected: Floats) -> Floats:
-    """(3, E) intersection over union with the last box, with it moved ahead, and with the track's smoothed one."""
-    last = reference.box[r]
-    moved = last + np.tile(expected[:, FAST] - reference.centre[r], 2)
-    solid = np.asarray(boxes.sides(last).min(axis=1) > 0)
-    half = 0.5 * np.exp(reference.shape[r, 0]) * solid[:, None]  # a point stays one
-    middle = expected[:, SMOOTH] + (boxes.centre(last) - reference.centre[r])
-    smooth = np.concatenate([middle - half, middle + half], axis=1)
-    return boxes.paired_iou(query.box[q], np.stack([last, moved, smooth]))
+def _overlaps(box: Floats, last: Floats, shape: Floats, shift: Floats) -> Floats:
+    """(3, E) intersection over union with the last box, with it moved ahead, and with the track's smoothed one.
+
+    Args:
+        shape: (E, ndim) logarithm of the track's sides.
+        shift: (E, F, ndim) from where the track was last seen to where each filter expects it.
+    """
+    ahead = shift[:, FAST]
+    lower, upper = boxes.corners(last)
+    solid = np.asarray((upper > lower).all(axis=1))
+    half = 0.5 * np.exp(shape) * solid[:, None]  # a point stays one
+    middle = shift[:, SMOOTH] + boxes.centre(last)
+    of_track = np.empty((3, *last.shape))
+    of_track[0] = last
+    of_track[1] = last + np.concatenate([ahead, ahead], axis=1)
+    of_track[2] = np.concatenate([middle - half, middle + half], axis=1)
+    return boxes.paired_iou(box, of_track)
 
 
-def _aspect(box: Floats) -> Floats:
-    """(N,) log of the ratio of the first two sides; 0 of a point."""
-    sides = boxes.sides(box)
-    wide = (sides > 0).all(axis=1)
-    return np.where(wide, np.log(np.where(wide, sides[:, 0], 1.0) / np.where(wide, sides[:, 1], 1.0)), 0.0)
+def _aspect_change(a: Floats, b: Floats) -> Floats:
+    """(E,) how different the ratios of the first two sides are, as logarithms; a point's ratio is 1."""
+    sides = boxes.sides(np.stack([a, b]))
+    wide = np.asarray((sides > 0).all(axis=2))
+    ratio = np.divide(sides[..., 0], sides[..., 1], out=np.ones(wide.shape), where=wide)
+    return np.asarray(np.abs(np.log(ratio[0] / ratio[1])))
 
 
 def _log_ratio(a: Floats, b: Floats) -> Floats:
     """How different two areas are, whichever is the larger; 0 where one is not known."""
-    known = (a > 0) & (b > 0)
-    return np.abs(np.log(np.where(known, a, 1.0) / np.where(known, b, 1.0)))
+    return np.abs(np.log(np.divide(a, b, out=np.ones(len(a)), where=(a > 0) & (b > 0))))
 
 
 def _by_frame(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> Ints:
@@ -201,15 +211,41 @@ def _by_frame(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> Ints:
     return np.asarray(r * (int(frame.max()) + 1) + frame)
 
 
-def _margin(distance: Floats, group: Ints, rivals: Floats | None = None) -> Floats:
+def _margins(distance: Floats, residual: Floats, steps: Floats, rows: Ints, columns: Ints) -> dict[str, Floats]:
+    """How each pair compares with the best rival: of those that its query asks, and of those that its reference does.
+
+    Args:
+        residual: (E, F) distances from where each filter expects the track.
+        rows: (E,) pairs with the same number compete for a query.
+        columns: (E,) pairs with the same number compete for a reference.
+    """
+    fast, smooth = residual[:, FAST], residual[:, SMOOTH]
+    fresh = np.where(steps <= 1, fast, np.inf)  # only those seen a moment ago count as rivals
+    asked = {
+        "margin_distance_query": (distance, distance, rows),
+        "margin_distance_reference": (distance, distance, columns),
+        "margin_query": (fast, fast, rows),
+        "margin_reference": (fast, fast, columns),
+        "margin_smooth_query": (smooth, smooth, rows),
+        "margin_smooth_reference": (smooth, smooth, columns),
+        "margin_fresh": (fast, fresh, rows),
+    }
+    # All in one go, with groups of their own.
+    n = int(max(rows.max(initial=-1), columns.max(initial=-1))) + 1
+    lengths, rivals, groups = zip(*asked.values(), strict=True)
+    group = np.concatenate([group + i * n for i, group in enumerate(groups)])
+    found = _margin(np.concatenate(lengths), group, np.concatenate(rivals))
+    return dict(zip(asked, found.reshape(len(asked), -1), strict=True))
+
+
+def _margin(distance: Floats, group: Ints, rivals: Floats) -> Floats:
     """How each distance compares with the best other one of its group: log of the ratio, negative where it is the best.
 
     Without a rival, as if one stood at the distance of 20 sizes.
 
     Args:
-        rivals: (E,) the distances to compare with, inf where one does not count; by default all.
+        rivals: (E,) the distances to compare with, inf where one does not count.
     """
-    rivals = distance if rivals is None else rivals
     best, second = np.full((2, int(group.max(initial=-1)) + 1), np.inf)
     np.minimum.at(best, group, rivals)
     leads = rivals == best[group]

@@ -73,7 +73,7 @@ class Scorer:
         history = History(self._tensor(edges), self._tensor(past))
         track = self.model.recall(remembered[rows], remembered, history)
         asked = np.stack([pairs[:, 0], position[pairs[:, 1]]], axis=1)
-        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), features)
+        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), features, False)
         return np.asarray(logits[-1].mean(dim=0).float().cpu().numpy())
 
     def _measured(self, query: Sightings, memory: Memory, pairs: Ints, history: Ints) -> Tensor:
