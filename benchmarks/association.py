@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import sequences
-from contenders import NEAREST, Answer, Contender, kintrack, nearest_neighbour, one_thread, peer
+from contenders import NEAREST, Answer, Contender, dreem_style, kintrack, nearest_neighbour, one_thread, peer
 from environments import NoEnvironment
 from report import RESULTS, machine, markdown
 from sequences import CONDITIONS, DATA, HALVES, NOISE, SQUARE, Scene, scenes
@@ -38,7 +38,8 @@ PEERS: Mapping[str, tuple[str, dict[str, float]]] = {
 }
 """By name, the key in `peers.py` and what is not left at its default."""
 AT_ONCE = {"minimum_consecutive_frames": 1}
-ALL = ("nearest", "motion", *(key for key, _ in PEERS.values()), "kintrack")
+DREEM = "DREEM-style"
+ALL = ("nearest", "motion", *(key for key, _ in PEERS.values()), "dreem", "kintrack")
 MEASURES = ("assa", "idf1", "num_switches")
 
 
@@ -97,6 +98,8 @@ def contenders(options: argparse.Namespace, notes: list[str]) -> dict[str, Conte
     for name, (key, settings) in PEERS.items():
         if key in wanted:
             chosen |= {name: peer(key, **settings), f"{name}, ids at once": peer(key, **settings, **AT_ONCE)}
+    if "dreem" in wanted:
+        chosen[DREEM] = dreem_style(options.data)
     if "motion" in wanted:
         chosen[PLAIN] = kintrack("motion")
     if "kintrack" in wanted:
@@ -166,7 +169,8 @@ def summary(
 def in_short(found: Mapping[str, list[Scores]], ours: str) -> list[str]:
     """The one table for a newcomer."""
     variants = {name: [key for key in (name, f"{name}, ids at once") if key in found] for name in PEERS}
-    columns = {"nearest neighbour": ["nearest neighbour"], **variants, PLAIN: [PLAIN], "kintrack": [ours]}
+    columns = {"nearest neighbour": ["nearest neighbour"], **variants, DREEM: [DREEM]}
+    columns |= {PLAIN: [PLAIN], "kintrack": [ours]}
     there = {name: keys for name, keys in columns.items() if keys and all(key in found for key in keys)}
     if not there:
         return []
@@ -190,12 +194,23 @@ def about_trackers() -> list[str]:
         "withhold the id of a track until it was seen two or three times; `ids at once` does not "
         "(minimum_consecutive_frames=1). BoT-SORT is without its compensation of camera motion (enable_cmc=False), "
         "because no pixels are given.",
+        about_dreem(),
         f"nearest neighbour: gate {NEAREST['gate']} sizes, given up after {NEAREST['max_gap']} frames, chosen on the "
         "tuning sequences. motion: kintrack's model without weights, its numbers chosen on them (tune_motion.py).",
         f"receptors are points. kintrack is given the points and takes their size from how far apart they are; the "
         f"others are given squares of {SQUARE:g} pixels around them, the side that serves them best on the tuning "
         "sequences (--tune squares).",
     ]
+
+
+def about_dreem() -> str:
+    from dreem_style import STEPS, TRAINING  # which needs torch
+
+    return (
+        f"{DREEM} is the incumbent's architecture on boxes alone, trained by us for {STEPS:,} steps of "
+        f"{TRAINING['clips']} clips, those that `general` learns from; followed by DREEM's tracker. DREEM itself sees "
+        "pixels, and its weights cannot be asked without."
+    )
 
 
 def tune_nearest(options: argparse.Namespace) -> None:

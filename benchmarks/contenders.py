@@ -83,6 +83,18 @@ def kintrack(model: str | Path) -> Contender:
     return lambda scenes: _timed(scenes, lambda scene: follow(scene.detections, network, None, config).track)
 
 
+def dreem_style(data: Path) -> Contender:
+    """The incumbent's architecture on boxes alone, in the training that `dreem_style.py` gives it the first time."""
+
+    def run(scenes: list[Scene]) -> dict[str, Answer]:
+        import dreem_style as dreem
+
+        network = dreem.trained(data)
+        return _timed(scenes, lambda scene: dreem.follow(network, scene.boxed))
+
+    return run
+
+
 def peer(name: str, **settings: float) -> Contender:
     """A tracker of the package `trackers`, in an environment of its own, with its defaults except for the settings."""
 
