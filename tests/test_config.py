@@ -1,10 +1,18 @@
 """Configs: what is refused, and in which words."""
 
+import doctest
+
 import pytest
 
+from kintrack import config_base
 from kintrack.config import EncoderConfig, ModelConfig, TrackerConfig, TrainConfig, parse_overrides
 from kintrack.errors import ConfigError
 from kintrack.follow import TrackConfig
+
+
+def test_doctests():
+    found = doctest.testmod(config_base)
+    assert found.attempted and not found.failed
 
 
 @pytest.mark.parametrize("given", ["general", 3, [("max_gap", 5)]])

@@ -303,7 +303,8 @@ class _Loaders(LightningDataModule):
         assert self.trainer is not None
         with weights_follow():
             model = GlobalTrackingTransformer(self.config.model)
-        model.load_state_dict(self.trainer.lightning_module.model.state_dict())
+        runner: Any = self.trainer.lightning_module
+        model.load_state_dict(runner.model.state_dict())
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Averaging) and callback.mean:
                 model.load_state_dict(callback.mean)
