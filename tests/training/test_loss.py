@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from kintrack.config import TrackerConfig
+from kintrack.config import ModelConfig, TrackerConfig
 from kintrack.core.clip import Clip
+from kintrack.core.detections import Detections
 from kintrack.errors import AlignmentError, ConfigError, InputError
 from kintrack.models import AssociationMatrix, GlobalTrackingTransformer
 from kintrack.training.batches import questions
 from kintrack.training.loss import AssoLoss
+from kintrack.windows.window import Window
 
 
 def window(seed: int, n_edges: int = 60, n_rows: int = 15, n_columns: int = 12):
@@ -208,3 +210,36 @@ def test_what_does_not_fit_is_refused_in_words():
         AssoLoss()([], w)
     with pytest.raises(ConfigError, match="focal"):
         AssoLoss(focal=-1.0)
+
+
+def near_or_far(seed: int, n: int = 30):
+    """A window of n scenes of one track each: in half of them it is seen again, nearby; in the others somebody else
+    is, five sizes away."""
+    rng = np.random.default_rng(seed)
+    again = rng.random(n) < 0.5
+    step = np.where(again, rng.uniform(0, 1, n), rng.uniform(4, 5, n)) * 10
+    windows = []
+    for k in range(n):
+        x = np.array([0.0, step[k]])
+        box = np.stack([x - 5, np.full(2, -5.0), x + 5, np.full(2, 5.0)], axis=1)
+        clip = Clip(Detections(frame=[0, 1], box=box), np.array([0, 0 if again[k] else 1]))
+        windows.append(questions([clip], ModelConfig(dim=8, heads=1), TrackerConfig()))
+    return Window.collate(windows), torch.from_numpy(again)
+
+
+def test_a_lone_far_detection_is_learned_to_be_a_birth_and_a_lone_far_track_to_be_missed():
+    torch.manual_seed(0)
+    model, loss = GlobalTrackingTransformer(ModelConfig(dim=8, heads=1)), AssoLoss()
+    taught, _ = near_or_far(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(model.logits(taught), taught).backward()
+        optimizer.step()
+    asked, again = near_or_far(1)
+    against_birth, against_miss = model.logits(asked)[-1]
+    assert len(again) == len(against_birth) and 8 < again.sum() < 22
+    for logits in (against_birth, against_miss, (against_birth + against_miss) / 2):  # the mean is the gain of a link
+        assert ((logits > 0) == again).all()
+    turned_round = SimpleNamespace(**{**vars(asked), "target": ~asked.target})
+    assert loss(model.logits(asked), turned_round) > 10 * loss(model.logits(asked), asked)
