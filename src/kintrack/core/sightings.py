@@ -7,6 +7,7 @@ are the queries, the remembered ones the references.
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -207,7 +208,7 @@ class Memory:
     def __len__(self) -> int:
         return len(self.track)
 
-    @property
+    @cached_property
     def last(self) -> Ints:
         """(M,) the rows that are the last sighting of their track."""
         return np.flatnonzero(self.rank == 0)
@@ -244,7 +245,7 @@ class Memory:
 
     def _among(self, last: Ints, track: Ints) -> Ints:
         """(N,) the row of each track's last sighting, if that is among the given ones, and -1 if not."""
-        return np.append(last, -1)[_lookup(self.track[last], track)]
+        return np.concatenate([last, [-1]])[_lookup(self.track[last], track)]
 
     def live(self, frame: int, max_gap: int, gap_per_sighting: float = np.inf) -> "Memory":
         """The tracks that are still looked for in a frame.
@@ -340,7 +341,7 @@ def candidates(
     if len(last) > nearest:
         order = np.argpartition(np.where(allowed, distance, np.inf), nearest - 1, axis=1)[:, :nearest]
         near = np.zeros_like(allowed)
-        np.put_along_axis(near, order, True, axis=1)
+        near[np.arange(len(near))[:, None], order] = True
         allowed &= near
     if not every_sighting:
         pairs = np.argwhere(allowed)

@@ -35,16 +35,17 @@ def group_logsumexp(logits: Float[Tensor, " e"], group: Int[Tensor, " e"], n_gro
 
 
 def group_attention(
-    logits: Float[Tensor, "e h"], values: Float[Tensor, "e h c"], group: Int[Tensor, " e"], n_groups: int
+    logits: Float[Tensor, "*e h"], values: Float[Tensor, "*e h c"], group: Int[Tensor, "*e"], n_groups: int
 ) -> Float[Tensor, "g d"]:
     """The values of each group's edges, averaged by a softmax of their logits for each of h heads; d = h * c.
 
     Logits are squashed into ±8, where exp() needs no maximum taken away first. A group without edges gives 0.
     """
-    weight = torch.exp(8.0 * torch.tanh(logits / 8.0)).unsqueeze(2)  # (e, h, 1)
+    weight = torch.exp(8.0 * torch.tanh(logits / 8.0)).unsqueeze(-1)  # (*e, h, 1)
     # One pass sums the weighted values and the weights.
-    total = group_sum(torch.cat([values * weight, weight], dim=2), group, n_groups)
-    weighted, weights = total.split_with_sizes([values.shape[2], 1], dim=2)
+    both = torch.cat([values * weight, weight], dim=-1)  # (*e, h, c + 1)
+    total = group_sum(both.flatten(0, group.ndim - 1), group.flatten(), n_groups)
+    weighted, weights = total.split_with_sizes([values.shape[-1], 1], dim=2)
     return (weighted / weights.clamp_min(1e-6)).flatten(1)
 
 

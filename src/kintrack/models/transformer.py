@@ -85,9 +85,9 @@ class DecoderLayer(nn.Module):
         rows, columns, n_heads, dim = self.rows, self.columns, self.rows.heads, seen.shape[1]
         both = joint_linear(seen, rows.weigh, columns.weigh, rows.bring, columns.bring, self.own)
         logits, values, own = both.split_with_sizes([2 * n_heads, 2 * dim, self.own.out_features], dim=1)
-        # Each pair is there twice: for its query, and for its reference, which are numbered after the queries.
-        group = torch.stack([q, r + n_queries], dim=1).flatten()  # (2e)
-        logits, values = logits.reshape(-1, n_heads), values.reshape(-1, n_heads, dim // n_heads)
+        # Each pair is heard twice: by its query, and by its reference, which are numbered after the queries.
+        logits, values = logits.view(-1, 2, n_heads), values.view(-1, 2, n_heads, dim // n_heads)
+        group = torch.stack([q, r + n_queries], dim=1)  # (e, 2)
         heard = group_attention(logits, values, group, n_queries + n_references)
         by_query, by_reference = heard.split_with_sizes([n_queries, n_references])
         return by_query, by_reference, own
