@@ -52,7 +52,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
 
 EPOCHS = 5
 RECIPE: Sequence[str] = (
-    "data.max_stride=8", "data.simulated=0.4", "data.own=0.5", "data.own_after=0.4", "optimizer.lr=0.002",
+    "data.max_stride=8", "data.simulated=0.4", "data.own=0.5", "data.own_after=0.6", "optimizer.lr=0.002",
     "batch_size=6", "warmup=50", "ema=0.99", f"max_epochs={EPOCHS}", "accelerator=cpu", "workers=0",
 )  # fmt: skip
 """That of the weights `general` in short."""

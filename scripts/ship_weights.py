@@ -22,8 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of the training")
     parser.add_argument("name", choices=list(ABOUT), help="what the weights are called in the package")
+    parser.add_argument("--last", action="store_true", help="the last epoch's weights, not those of the least loss")
     options = parser.parse_args()
-    model = load_model(options.run / "model.safetensors")
+    model = load_model(options.run / ("last.ckpt" if options.last else "model.safetensors"))
     recipe = TrainConfig.of(read_yaml(WEIGHTS / f"{options.name}.yaml"))
     card = {**model.card, "about": ABOUT[options.name], "licence": LICENCE, "card": f"{options.name}.md"}
     known = model.card.get("tracker", {})
