@@ -208,8 +208,8 @@ def about_dreem() -> str:
 
     return (
         f"{DREEM} is the incumbent's architecture on boxes alone, trained by us for {STEPS:,} steps of "
-        f"{TRAINING['clips']} clips, those that `general` learns from; followed by DREEM's tracker. DREEM itself sees "
-        "pixels, and its weights cannot be asked without."
+        f"{TRAINING['clips']} clips, such as `general` learns from; followed by DREEM's tracker, its settings "
+        "chosen on the tuning sequences. DREEM itself sees pixels, and its weights cannot be asked without."
     )
 
 

@@ -67,7 +67,7 @@ TRAINING: Mapping[str, Any] = {
 }  # fmt: skip
 """Clips a step, the most frames of a stretch of each, the least share of the image that it covers, and Adam's."""
 TRACKER: Mapping[str, Any] = {"window_size": 8, "max_gap": 8}
-"""What is not as in DREEM, which forgets no track; --tune shows what others give on the tuning half."""
+"""Else DREEM's defaults, but that it forgets no track; the best of what --tune tries on the tuning half."""
 SOURCES = (*(f"boxes/{d}" for d in DANCERS), "flies/two_flies.slp", "flies/three_flies.slp", "fish/ten_zfish.slp")
 """What `general` is trained on, in the folder above --data: as in scripts/train_general.sh."""
 UNIT = (1, 1)
