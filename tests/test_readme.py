@@ -63,6 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = GlobalTrackingTransformer({"dim": 16, "heads": 2, "decoder_layers": 1})
     save_model(model, folder / "general.safetensors", card={"about": "not trained"})
     (folder / "general.yaml").write_text("model: {dim: 16, heads: 2, decoder_layers: 1}\n")
+    shutil.copy(follow.WEIGHTS / "finetune.yaml", folder)
     return folder
 
 
