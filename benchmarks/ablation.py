@@ -158,7 +158,8 @@ def rows_of(known: Mapping[str, Any]) -> Iterator[list[str]]:
         first = mean if first is None else first
         cells = [f"{s['assa']:.3f} / {s['num_switches']:.0f}" for s in each]
         costs = [f"{found['parameters']:,}", f"{found['minutes']:.0f}"]
-        changed = " ".join(f"`{change}`" for change in found["changed"])
+        # A list of what is left is long, and the variant's name says what is not.
+        changed = " ".join(f"`{c if len(c) < 60 else c.partition('[')[0] + '[…]'}`" for c in found["changed"])
         yield [name, *cells, f"{mean:.3f} ({mean - first:+.3f})", *costs, changed]
 
 
