@@ -50,18 +50,13 @@ def neighbour_features(seen: Sightings, edges: Ints) -> Features:
     return _stack(known, NEIGHBOUR_FEATURES, len(edges))
 
 
-def history_features(seen: Sightings, edges: Ints, past: Sightings | None = None) -> Features:
-    """(H, F) what is measured of pairs (sighting, earlier one of its track), in the order of `HISTORY_FEATURES`.
-
-    Args:
-        past: the table of the earlier ones, if it is another.
-    """
-    past = seen if past is None else past
+def history_features(seen: Sightings, edges: Ints) -> Features:
+    """(H, F) what is measured of pairs (sighting, earlier one of its track), in the order of `HISTORY_FEATURES`."""
     a, b = np.ascontiguousarray(edges.T)
-    gap = (seen.frame[a] - past.frame[b]).astype(np.float64)
+    gap = (seen.frame[a] - seen.frame[b]).astype(np.float64)
     unit = seen.size[a]
-    box, box_before = seen.box[a], past.box[b]
-    back = (seen.centre[a] - past.centre[b]) / unit[:, None]
+    box, box_before = seen.box[a], seen.box[b]
+    back = (seen.centre[a] - seen.centre[b]) / unit[:, None]
     distance = _length(back)
     along, across = _components(back, seen.velocity[a, SMOOTH])
     known = {
@@ -71,7 +66,7 @@ def history_features(seen: Sightings, edges: Ints, past: Sightings | None = None
         "along": np.sign(along) * np.log1p(np.abs(along)),
         "across": np.log1p(across),
         "overlap": boxes.paired_iou(box, box_before),
-        "size_ratio": np.log(past.size[b] / unit),
+        "size_ratio": np.log(seen.size[b] / unit),
         "aspect_change": _aspect_change(box, box_before),
     }
     return _stack(known, HISTORY_FEATURES, len(edges))
