@@ -22,7 +22,8 @@ from contenders import one_thread
 from report import RESULTS, machine, markdown
 from sequences import CONDITIONS, DATA, HALVES, Scene, scenes
 
-from kintrack.follow import TrackConfig, follow, load_model
+from kintrack.follow import TrackConfig, follow
+from kintrack.loading import load_model
 from kintrack.metrics import Decisions, calibration, review, risk_coverage
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "reliability.png"

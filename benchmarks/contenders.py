@@ -76,7 +76,8 @@ def kintrack(model: str | Path) -> Contender:
 
     Points are given as points, as a user would, who leaves their size to kintrack.
     """
-    from kintrack.follow import TrackConfig, follow, load_model
+    from kintrack.follow import TrackConfig, follow
+    from kintrack.loading import load_model
 
     network = load_model(model, "cpu")
     config = TrackConfig.of({"tracker": network.card.get("tracker", {}), "threads": 1})

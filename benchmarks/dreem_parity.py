@@ -32,7 +32,8 @@ from kintrack.config_dreem import DreemCrops
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import same_tracks
 from kintrack.core.video import LabelVideo, Video
-from kintrack.follow import TrackConfig, follow, load_model
+from kintrack.follow import TrackConfig, follow
+from kintrack.loading import load_model
 from kintrack.models.dreem import DreemWindow
 from kintrack.windows.dreem import anchors, iter_dreem_crops, squares
 

@@ -45,7 +45,7 @@ from kintrack.core import boxes
 from kintrack.core.clip import Clip
 from kintrack.core.detections import Detections, Floats, Ints
 from kintrack.core.sightings import Sightings, point_size
-from kintrack.follow import find_config
+from kintrack.loading import find_config
 from kintrack.models.dreem import DreemTransformer, DreemWindow
 from kintrack.tracking.dreem import DreemTracker
 from kintrack.training.annotated import load_annotated

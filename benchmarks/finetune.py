@@ -23,7 +23,7 @@ from sequences import CONDITIONS, DATA, DETECTED, REPORTING, Scene, read_truth, 
 
 from kintrack import api, io
 from kintrack.config import read_yaml
-from kintrack.follow import find_config
+from kintrack.loading import find_config
 from kintrack.metrics import evaluate
 
 CORRECTED = {"bees": ("bee24/BEE2412", 200), "receptors": ("particles/receptors[0:50]", 50)}

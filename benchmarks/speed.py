@@ -97,7 +97,8 @@ def start(options: argparse.Namespace) -> Section:
 def crowds(options: argparse.Namespace) -> Section:
     """Tracking without pixels, in this process and as a whole one."""
     from kintrack import io
-    from kintrack.follow import TrackConfig, follow, load_model, model_card
+    from kintrack.follow import TrackConfig, follow
+    from kintrack.loading import load_model, model_card
     from kintrack.metrics import evaluate
 
     rows, numbers = [], {}
@@ -153,7 +154,7 @@ def crowd(n: int, n_frames: int, seed: int) -> tuple[Any, Any]:
 def geometry_model(options: argparse.Namespace, folder: Path) -> tuple[Path, str]:
     """The model for crowds; random weights where there is none, which is said."""
     from kintrack.errors import CheckpointError
-    from kintrack.follow import find_model
+    from kintrack.loading import find_model
 
     try:
         path = find_model(options.model)

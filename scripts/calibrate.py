@@ -22,7 +22,7 @@ from confidence import Judged, judge_all
 from report import markdown
 from sequences import CONDITIONS, DATA, scenes
 
-from kintrack.follow import find_model, load_model
+from kintrack.loading import find_model, load_model
 from kintrack.metrics import Decisions, calibration, review
 from kintrack.models.checkpoint import save_model
 from kintrack.tracking.confidence import fit_calibration

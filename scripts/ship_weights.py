@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from kintrack.config import TrainConfig, read_yaml
-from kintrack.follow import WEIGHTS
+from kintrack.loading import WEIGHTS
 from kintrack.models.checkpoint import load_model, save_model
 
 ABOUT = {

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from kintrack import api, follow, io
+from kintrack import api, follow, io, loading
 from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.core.video import ArrayVideo
 from kintrack.demo import owner_of, switched_rows, track_by_nearest
 from kintrack.errors import AlignmentError, CheckpointError, ConfigError
-from kintrack.follow import TrackConfig, choose_device, cpu_threads
+from kintrack.follow import TrackConfig, cpu_threads
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.checkpoint import save_model
 from kintrack.sim import draw, observe, stage
@@ -143,23 +143,23 @@ def test_threads_are_put_back(scene, geometry) -> None:
 def test_devices_are_taken_as_asked_or_refused(monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    assert loading.choose_device("auto") == loading.choose_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="'cuda' was asked for, but torch sees none here; take one of: auto, cpu"):
-        choose_device("cuda")
+        loading.choose_device("cuda")
     with pytest.raises(ConfigError, match="did you mean 'cuda'"):
-        choose_device("cud")
+        loading.choose_device("cud")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert choose_device("auto") == choose_device("cuda") == "cuda"
+    assert loading.choose_device("auto") == loading.choose_device("cuda") == "cuda"
 
 
 def test_configs_are_found_by_path_or_by_the_name_of_a_model(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(follow, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(loading, "WEIGHTS", tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "general.yaml").write_text("seed: 1\n")
-    assert follow.find_config("general") == tmp_path / "general.yaml"
-    assert follow.find_config("mine.yaml") == Path("mine.yaml")  # whether it is there is for its reader to say
+    assert loading.find_config("general") == tmp_path / "general.yaml"
+    assert loading.find_config("mine.yaml") == Path("mine.yaml")  # whether it is there is for its reader to say
     (tmp_path / "general").write_text("seed: 2\n")
-    assert follow.find_config("general") == Path("general")
+    assert loading.find_config("general") == Path("general")
 
 
 def test_what_is_read_ahead_comes_in_order_and_its_errors_come_through() -> None:
@@ -279,6 +279,6 @@ def test_points_are_scored_by_their_distance_in_pixels(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_training_stands_for_its_weights(tmp_path: Path) -> None:
     path = save_model(GlobalTrackingTransformer({"dim": 16, "heads": 2}), tmp_path / "model.safetensors")
-    assert follow.find_model(tmp_path) == path
+    assert loading.find_model(tmp_path) == path
     with pytest.raises(CheckpointError, match=r"there is no model '.*empty', by name or as a file"):
-        follow.find_model(tmp_path / "empty")
+        loading.find_model(tmp_path / "empty")

@@ -13,7 +13,8 @@ from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.core.video import ArrayVideo
 from kintrack.errors import CheckpointError, ConfigError, InputError, OutputExistsError
-from kintrack.follow import TrackConfig, follow, load_model
+from kintrack.follow import TrackConfig, follow
+from kintrack.loading import load_model
 from kintrack.models.checkpoint import read_card
 from kintrack.tracking.motion import Motion
 from worlds import crossing, painted

@@ -16,7 +16,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from kintrack import cli, follow, io
+from kintrack import cli, io, loading
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from worlds import crossing, gap, painted
@@ -63,7 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = GlobalTrackingTransformer({"dim": 16, "heads": 2, "decoder_layers": 1})
     save_model(model, folder / "general.safetensors", card={"about": "not trained"})
     (folder / "general.yaml").write_text("model: {dim: 16, heads: 2, decoder_layers: 1}\n")
-    shutil.copy(follow.WEIGHTS / "finetune.yaml", folder)
+    shutil.copy(loading.WEIGHTS / "finetune.yaml", folder)
     return folder
 
 
@@ -79,7 +79,7 @@ def _posed(tracks: Tracks) -> Tracks:
 def folder(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader is: files of each format, and the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(follow, "WEIGHTS", weights)
+    monkeypatch.setattr(loading, "WEIGHTS", weights)
     true, found = crossing(), gap()
     movie = [(image[..., None] > 0).astype(np.uint8) * 200 for image in painted(true.detections)]
     io.save(_posed(true), "truth.slp")

@@ -23,17 +23,9 @@ from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
 from kintrack.errors import InputError
-from kintrack.follow import (
-    Progress,
-    TrackConfig,
-    choose_device,
-    follow,
-    load_model,
-    load_weights,
-    model_facts,
-    models_here,
-)
+from kintrack.follow import Progress, TrackConfig, follow
 from kintrack.io.writing import new_file
+from kintrack.loading import choose_device, load_model, load_weights, model_facts, models_here
 from kintrack.outputs import (
     check_movie,
     check_report,
@@ -48,7 +40,7 @@ from kintrack.outputs import (
 
 if TYPE_CHECKING:
     from kintrack.demo import Demo
-    from kintrack.follow import Model
+    from kintrack.loading import Model
     from kintrack.metrics import Evaluation
     from kintrack.training.fit import Fitted
     from kintrack.viewer.draw import OverlayConfig
@@ -119,7 +111,8 @@ def track(
         kept = tracks if holds else replace(tracks, confidence=None)
         io.save(kept, output, format, overwrite=overwrite, source=path, review=resolved.review)
         made |= {"video": pixels.path if pixels else None, "output": str(output), "kintrack": __version__}
-        save_config(resolved.model_copy(update={"made": made}), Path(output))
+        pinned = made.get("model_address", resolved.model)
+        save_config(resolved.model_copy(update={"model": pinned, "made": made}), Path(output))
     return tracks
 
 

@@ -45,7 +45,7 @@ def convert_checkpoint(
     """Writes the model of a checkpoint as safetensors; nothing that is in the checkpoint is run.
 
     Args:
-        source: a checkpoint of DREEM (or of ours).
+        source: a checkpoint of DREEM (or of ours), or a reference to one on the hub.
         output: ends in ``.safetensors``.
         crop_size: what `kintrack track` then takes without being told; see `DreemCrops`.
         padding: likewise.
@@ -57,16 +57,17 @@ def convert_checkpoint(
         InputError: the output has another suffix.
     """
     from kintrack.config_dreem import DreemCrops
-    from kintrack.follow import file_hash
+    from kintrack.loading import file_hash, find_model, with_source
     from kintrack.models.checkpoint import convert, save_model
     from kintrack.models.dreem import DreemTransformer
     from kintrack.outputs import refuse_existing
 
-    source, output = Path(source), Path(output)
+    output = Path(output)
     if output.suffix != ".safetensors":
         raise InputError(f"{output} ends in {output.suffix or 'nothing'}; a model is written as .safetensors")
     refuse_existing(output, overwrite)
-    model, left_behind = convert(source)
+    path = find_model(source)
+    model, left_behind = convert(path)
     told = {"crop_size": crop_size, "padding": padding, "anchor": anchor}
     crops = {key: value for key, value in told.items() if value is not None}
     DreemCrops.of(crops)
@@ -78,13 +79,17 @@ def convert_checkpoint(
         about = f"a model of DREEM ({network}, {layers})"
     elif crops:
         raise InputError(f"{source} is {about}, which says itself how its crops are cut; leave out {', '.join(crops)}")
-    card = model.card | ({"crops": crops} if crops else {}) | {"source_sha256": file_hash(source)}
+    card = with_source(model.card, source)
+    card |= {"crops": card.get("crops", {}) | crops, "source_sha256": file_hash(path)}
     save_model(model, output, card=card)
     return Converted(output, about, sum(tensor.numel() for tensor in model.state_dict().values()), left_behind)
 
 
 def command(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of DREEM, .ckpt.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="A checkpoint of DREEM, .ckpt; or animals, microscopy, org/repo.", show_default=False),
+    ],
     output: Annotated[Path, option("The model, .safetensors.", "--output", "-o")],
     crop_size: Annotated[
         int | None,

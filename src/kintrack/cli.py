@@ -116,7 +116,7 @@ def track(
     ] = None,
     model: Annotated[
         str | None,
-        option("Name in `kintrack info` (default: general; or motion), a checkpoint, or its folder.", "--model", "-m"),
+        option("Name in `kintrack info` (default: general), file, folder, or org/repo on the hub.", "--model", "-m"),
     ] = None,
     max_tracks: Annotated[
         int | None,
@@ -189,7 +189,7 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        option("Begin with the weights of this model, by name or path; else with new ones.", "--model", "--init", "-m"),
+        option("Begin with these weights (name, path or org/repo); else with new ones.", "--model", "--init", "-m"),
     ] = None,
     device: DeviceOption = None,
     config: Annotated[
@@ -374,7 +374,7 @@ app.command(name="convert-checkpoint")(checkpoints.command)
 def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """What --config and --set say, the latter going before the former."""
     from kintrack.config import merge, parse_overrides, read_yaml
-    from kintrack.follow import find_config
+    from kintrack.loading import find_config
 
     return merge(read_yaml(find_config(config)) if config is not None else {}, parse_overrides(assignments or []))
 

@@ -14,8 +14,9 @@ from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections, Ints, Skeleton
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.tracks import Tracks
-from kintrack.follow import Progress, TrackConfig, follow, load_model
+from kintrack.follow import Progress, TrackConfig, follow
 from kintrack.io.writing import new_file
+from kintrack.loading import load_model
 from kintrack.outputs import refuse_existing
 
 if TYPE_CHECKING:

@@ -6,14 +6,12 @@ detections ── Sightings ── Scorer.embed (tokens) ── Tracker, frame b
 The model `motion` scores sightings as they are: with it nothing of this loads torch.
 """
 
-import hashlib
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -25,27 +23,22 @@ from kintrack.config_dreem import AnyTracker, DreemCrops, DreemTrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo, Video
-from kintrack.errors import CheckpointError, ConfigError, InputError, nearest_name
+from kintrack.errors import ConfigError, InputError
 from kintrack.io import check_against_video
 
 if TYPE_CHECKING:
     from kintrack.core.sightings import Sightings
+    from kintrack.loading import Model
     from kintrack.models import GlobalTrackingTransformer
     from kintrack.models.dreem import DreemTransformer
     from kintrack.tracking import Score, Tracker
     from kintrack.tracking.dreem import DreemTracker
-    from kintrack.tracking.motion import Motion
-
-    Model = GlobalTrackingTransformer | DreemTransformer | Motion
 
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how many frames are done, and of how many."""
 
-WEIGHTS = Path(__file__).parent / "weights"
-MOTION = "motion"
-"""The model without weights; see `kintrack.tracking.motion`."""
 _CHUNK = 64  # frames after which the tracker says how far it is
 _MOST_THREADS = 4  # a batch of crops gains nothing from more
 T = TypeVar("T")
@@ -202,131 +195,6 @@ def _embedded(
     # A step of the tracker is too small to be shared among threads.
     with cpu_threads(1 if crops is None else config.threads):
         return scorer, scorer.embed(seen, crops)
-
-
-def model_names() -> list[str]:
-    """The models inside the package: `motion`, and those with weights."""
-    return sorted([MOTION, *(path.stem for path in WEIGHTS.glob("*.safetensors"))])
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """The file of a model: a path, the folder of a training, or the name of one inside the package. Never downloaded.
-
-    Raises:
-        CheckpointError: it is none of them, or `motion`, which has no weights.
-    """
-    if (file := _model_file(name_or_path)) is not None:
-        return file
-    if str(name_or_path) == MOTION:
-        raise CheckpointError(
-            f"the model {MOTION!r} has no weights: there is no file of it, and nothing to begin a training with; give "
-            "a model with weights, by name or as a file"
-        )
-    hint = nearest_name(str(name_or_path), model_names())
-    raise CheckpointError(
-        f"there is no model {str(name_or_path)!r}, by name or as a file; {hint}; or give the path of a .safetensors or "
-        ".ckpt"
-    )
-
-
-def _model_file(name_or_path: str | Path) -> Path | None:
-    path = Path(name_or_path)
-    own = WEIGHTS / f"{name_or_path}.safetensors"
-    return next((file for file in (path, path / "model.safetensors", own) if file.is_file()), None)
-
-
-def _is_motion(name_or_path: str | Path) -> bool:
-    """Whether the model without weights is meant: a file or a training of that name goes before it, as before all."""
-    return str(name_or_path) == MOTION and _model_file(name_or_path) is None
-
-
-def find_config(name_or_path: str | Path) -> Path:
-    """The file of a config: a path, or a name in the package: a model's, by which it was trained, or finetune."""
-    path, own = Path(name_or_path), WEIGHTS / f"{name_or_path}.yaml"
-    return own if own.is_file() and not path.is_file() else path
-
-
-def load_model(name_or_path: str | Path = "general", device: str = "auto") -> "Model":
-    """A model by name or path, on its device and in `eval()` mode.
-
-    Raises:
-        CheckpointError: there is no such model, or the file is not one, is damaged, or holds code.
-        ConfigError: the device is not there, or is none that the model runs on.
-    """
-    if _is_motion(name_or_path):
-        from kintrack.tracking.motion import Motion
-
-        if device not in ("auto", "cpu"):
-            raise ConfigError(
-                f"the model {MOTION!r} runs on the cpu, but device {device!r} was asked for; leave it out"
-            )
-        return Motion()
-    from kintrack.models import checkpoint
-
-    return checkpoint.load_model(find_model(name_or_path), choose_device(device))
-
-
-def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer":
-    """A model that training can begin with; see `load_model`.
-
-    Raises:
-        CheckpointError: as there, and if the model has no weights, or is DREEM's.
-    """
-    from kintrack.models import checkpoint
-
-    return checkpoint.load_own(find_model(name_or_path), choose_device(device))
-
-
-def model_facts(name_or_path: str | Path) -> dict[str, str]:
-    """What a result says of the model that made it: its name, and the hash of its weights where it has some."""
-    if _is_motion(name_or_path):
-        return {"model": MOTION}
-    path = find_model(name_or_path)
-    return {"model": path.stem, "model_sha256": file_hash(path)}
-
-
-def models_here() -> dict[str, str]:
-    """The models inside the package, each with what its card says that it is."""
-    from kintrack.tracking.motion import ABOUT
-
-    return {
-        name: ABOUT if _is_motion(name) else model_card(find_model(name)).get("about", "") for name in model_names()
-    }
-
-
-def model_card(path: Path) -> dict[str, Any]:
-    """What a model's file says of its weights; nothing where it is a training checkpoint, which has no card."""
-    from kintrack.models import checkpoint
-
-    try:
-        return checkpoint.read_card(path)
-    except CheckpointError:
-        return {}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def choose_device(name: str) -> str:
-    """`auto` resolved to what this machine has; any other device as it was asked for, once it is known to be there.
-
-    Raises:
-        ConfigError: the device is not there; another one is never taken instead.
-    """
-    import torch
-
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, there in here.items() if there)
-    if name not in here:
-        raise ConfigError(f"there is no device {name!r}: {nearest_name(name, ['auto', *here])}")
-    if not here[name]:
-        listed = ", ".join(device for device, there in here.items() if there)
-        raise ConfigError(f"device {name!r} was asked for, but torch sees none here; take one of: auto, {listed}")
-    return name
 
 
 @contextmanager

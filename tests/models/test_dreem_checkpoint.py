@@ -115,7 +115,7 @@ def test_dinos_last_layer_counts_only_where_lengths_differ(d_model, kept):
 
 
 def test_a_checkpoint_with_omegaconfs_objects_says_how_to_convert_it():
-    words = r"wants more than tensors.*names .*omegaconf\.base.*`kintrack convert-checkpoint omegaconf\.ckpt -o"
+    words = r"wants more than tensors.*names .*omegaconf\.base.*`kintrack convert-checkpoint \S*omegaconf\.ckpt -o"
     with pytest.raises(CheckpointError, match=words):
         load_model(OLDER)
     assert "omegaconf.dictconfig.DictConfig" in objects_named(OLDER)

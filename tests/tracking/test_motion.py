@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kintrack import api, follow, io
+from kintrack import api, follow, io, loading
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.tracks import Tracks, same_tracks
@@ -193,7 +193,7 @@ def test_an_unknown_name_of_a_model_names_the_nearest():
 
 def test_it_has_no_file_and_nothing_to_begin_a_training_with(tmp_path: Path):
     with pytest.raises(CheckpointError, match="the model 'motion' has no weights"):
-        follow.find_model("motion")
+        loading.find_model("motion")
     io.save(simulate("crossing", 0), tmp_path / "truth.csv")
     with pytest.raises(CheckpointError, match="nothing to begin a training with; give a model with weights"):
         api.train([tmp_path / "truth.csv"], tmp_path / "run", model="motion")

@@ -250,7 +250,7 @@ def _way_out(path: Path) -> str:
         return _WANTED
     shown = ", ".join(named[:3]) + (", …" if len(named) > 3 else "")
     return (
-        f"it names {shown}; if it is a checkpoint of DREEM, `kintrack convert-checkpoint {path.name} -o "
+        f"it names {shown}; if it is a checkpoint of DREEM, `kintrack convert-checkpoint {path} -o "
         f"{path.stem}.safetensors` reads its weights and its config without making any object"
     )
 
