@@ -72,6 +72,15 @@ def test_a_burst_ends_with_its_track():
     assert (complete == 50).sum() > 100  # a burst of 500 frames would else reach into the next ten tracks
 
 
+def test_in_a_blank_frame_nothing_is_seen_not_even_what_is_not_there(truth):
+    seen = observe(truth, {"blank_frames": 0.2, "false_rate": 0.3}, 0).detections
+    in_frame = np.bincount(seen.frame, minlength=400)
+    assert (in_frame == 0).mean() == pytest.approx(0.2, abs=0.05)
+    assert in_frame[in_frame > 0].min() >= 20  # the other frames are whole
+    without = observe(truth, {"false_rate": 0.3}, 0).detections
+    assert np.bincount(without.frame, minlength=400).min() >= 20
+
+
 @pytest.mark.parametrize("jitter", [0.02, 0.1])
 def test_jitter_is_a_share_of_the_size(truth, jitter):
     seen = observe(truth, {"jitter": jitter}, 0)

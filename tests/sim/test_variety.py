@@ -31,6 +31,14 @@ def test_random_worlds_are_of_all_kinds(worlds):
     assert counts.min() == 2 and 40 < counts.max() <= 60
 
 
+def test_some_worlds_are_of_particles_that_live_for_a_few_frames(worlds):
+    brief = [w for w in worlds if w.lifetime is not None and w.lifetime < 30 and w.body == "point"]
+    assert 5 < len(brief) < 60
+    tracks = simulate(brief[0].model_copy(update={"n_frames": 60}), 0)
+    seen = np.unique(tracks.track, return_counts=True)[1]
+    assert np.median(seen) < 20 and len(seen) > brief[0].n_individuals
+
+
 @pytest.mark.parametrize("name", ["rests", "flights", "meetings", "nests", "limbs", "avoidance", "camera", "drift"])
 def test_what_happens_in_some_worlds_happens_in_some_only(worlds, name):
     assert 0.05 < np.mean([getattr(w, name) > 0 for w in worlds]) < 0.7
@@ -56,7 +64,7 @@ def test_random_worlds_can_be_crowded():
 
 @pytest.mark.parametrize(
     "name",
-    ["miss", "burst", "jitter", "scale_jitter", "slow_jitter", "slow_scale_jitter", "merge", "occluders", "grid",
+    ["miss", "burst", "blank_frames", "jitter", "scale_jitter", "slow_jitter", "slow_scale_jitter", "merge", "occluders", "grid",
      "keypoint_miss", "false_rate"],
 )  # fmt: skip
 def test_every_kind_of_error_is_made_by_some_detectors_only(noises, name):

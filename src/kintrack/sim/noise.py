@@ -17,6 +17,8 @@ class NoiseConfig(Config):
     """Share missed in bursts, several frames of one individual in a row."""
     burst_length: tuple[int, int] = (2, 25)
     """Least and greatest length of a burst, in frames."""
+    blank_frames: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the frames in which nothing at all is detected: a frame lost by the camera, a detector that failed."""
     occlusion: float | None = Field(default=None, gt=0, le=1)
     """Share of its box above which a body that lies behind one nearer body is missed; None: never."""
     occluders: int = Field(default=0, ge=0)

@@ -1,7 +1,7 @@
 """What a detector makes of the truth: it misses, it is inexact, it sees what is not there.
 
-truth ── annotated ── missed (singly, in bursts, behind others and objects) ── merged ── jittered ── false ones added
-      ── scored ── shuffled
+truth ── annotated ── missed (singly, in bursts, in blank frames, behind others and objects) ── merged ── jittered
+      ── false ones added ── scored ── shuffled
 """
 
 from collections.abc import Mapping
@@ -49,6 +49,10 @@ def observe(
     covered = covered_share(truth) if noise.occlusion is not None else np.zeros(len(truth))
     missed = rng.random(len(truth)) < noise.miss
     missed |= in_bursts(truth, noise, rng)
+    blank = np.zeros(truth.detections.n_frames, bool)
+    if noise.blank_frames:
+        blank = rng.random(len(blank)) < noise.blank_frames
+        missed |= blank[truth.detections.frame]
     if noise.occlusion is not None:
         missed |= covered > noise.occlusion
     source = Detections(
@@ -69,6 +73,7 @@ def observe(
     # A logistic of a normal variable: most true detections above 0.8, most false ones below 0.7, with an overlap.
     seen = seen.with_columns(score=_logistic(rng.normal(2.5 - 2.0 * covered[kept], 1.0)))
     false = _false(source, size, truth.detections.n_frames, noise, rng)
+    false = false.take(np.flatnonzero(~blank[false.frame]))
     both = Detections.concat([seen, false])
     order = np.argsort(np.concatenate([seen.frame, false.frame]), kind="stable")
     identity = np.concatenate([known, np.full(len(false), -1)])[order]

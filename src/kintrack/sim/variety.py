@@ -15,8 +15,11 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
     """A world for training, unlike the one before: every family, border, body, density, speed and frame rate.
 
     Numbers of individuals are drawn evenly in their logarithm from 2 to `max_individuals`, and the arena so large that
-    bodies cover from 1 % to four times all of it, which settles how near neighbours are in sizes.
+    bodies cover from 1 % to four times all of it, which settles how near neighbours are in sizes. One world in eight is
+    of particles.
     """
+    if rng.random() < 0.125:
+        return _particles(rng, n_frames, max_individuals)
     family = str(rng.choice(get_args(Family)))
     n = int(np.exp(rng.uniform(np.log(2), np.log(max_individuals + 1))))
     body = str(rng.choice(["box", "ellipse", "articulated", "point"], p=[0.45, 0.3, 0.15, 0.1]))
@@ -45,6 +48,39 @@ def random_world(rng: Generator, n_frames: int = 120, max_individuals: int = 60)
         **_form(rng, body),
         **_pace(rng, family),
         **_events(rng),
+    )
+
+
+def _particles(rng: Generator, n_frames: int, max_individuals: int) -> WorldConfig:
+    """A field of particles in a cell: many, most without a size, diffusing or carried along, for a few frames each.
+
+    Their speed is drawn in distances to the nearest neighbour, which for places at random is half the root of the area
+    per particle (Clark and Evans 1954); a size is not what limits them.
+    """
+    n = int(np.exp(rng.uniform(np.log(8), np.log(max(max_individuals, 8) + 1))))
+    size, side = 6.0, _between(rng, 150, 1500)
+    apart = 0.5 * side / np.sqrt(n)
+    family: Family = rng.choice(np.array(["brownian", "ornstein_uhlenbeck", "run_and_tumble"]))
+    return WorldConfig(
+        family=family,
+        n_individuals=n,
+        n_frames=n_frames,
+        stride=int(rng.choice((1, 1, 2, 3, 4))),
+        arena=(round(side), round(side)),
+        border="open" if rng.random() < 0.7 else "walls",
+        max_absence=0,
+        lifetime=_between(rng, 4, 200) if rng.random() < 0.8 else None,
+        body="point" if rng.random() < 0.7 else "ellipse",
+        size=size,
+        size_spread=_between(rng, 0.02, 0.3),
+        aspect=1.0,
+        wobble=_between(rng, 0.001, 0.2),
+        speed=_between(rng, 0.01, 0.4) * apart / size,
+        speed_spread=_between(rng, 0.2, 1.2),
+        unsteadiness=_between(rng, 0.2, 1.5) if rng.random() < 0.6 else 0.0,
+        persistence=_between(rng, 2, 60),
+        rests=float(rng.uniform(0.1, 0.8)) if rng.random() < 0.3 else 0.0,
+        rest_length=_between(rng, 3, 40),
     )
 
 
@@ -118,6 +154,7 @@ def random_noise(rng: Generator) -> NoiseConfig:
         burst_length=(2, int(rng.integers(3, 41))),
         slow_length=_between(rng, 2, 40),
         false_near=float(rng.choice([0.5, rng.uniform(0.0, 1.0)])),
+        blank_frames=_between(rng, 0.01, 0.2) if rng.random() < 0.15 else 0.0,
         **(_strong(rng) if strong else _faint(rng)),
     )
 
