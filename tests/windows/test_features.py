@@ -21,7 +21,7 @@ def sightings(centres, frame=0, side=10.0, **columns):
 def measured(query, memory, pairs=None):
     """The measures of pairs by name."""
     pairs = np.argwhere(np.ones((len(query), len(memory)))) if pairs is None else pairs
-    values = pair_features(query, memory.sightings, np.asarray(pairs), memory.rank)
+    values = pair_features(query, memory, np.asarray(pairs))
     return dict(zip(PAIR_FEATURES, values.T.astype(float), strict=True))
 
 
@@ -225,4 +225,4 @@ def test_the_past_lies_along_the_way_of_a_track():
 def test_no_pairs_no_measures():
     seen = sightings([(0, 0)])
     assert history_features(seen, np.zeros((0, 2), int)).shape == (0, len(HISTORY_FEATURES))
-    assert pair_features(seen, seen, np.zeros((0, 2), int), np.zeros(1, int)).shape == (0, len(PAIR_FEATURES))
+    assert pair_features(seen, Memory.like(seen), np.zeros((0, 2), int)).shape == (0, len(PAIR_FEATURES))

@@ -60,8 +60,11 @@ def test_the_tracker_is_given_the_numbers_that_the_model_was_trained_on(detectio
     assert np.concatenate(found) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_tracks_token_is_changed_by_what_it_remembers_and_by_no_other_track(model, detections):
-    """A track of one sighting is the same whether the others of the memory have been seen before or not."""
+def test_a_tracks_token_is_changed_by_what_it_remembers_and_by_no_other_track(detections):
+    """A track of one sighting is the same whether the others of the memory have been seen before or not, for a model
+    that is told nothing of the scene as a whole."""
+    names = tuple(name for name in PAIR_FEATURES if "scene" not in name and name != "residual_common")
+    model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1, pair_features=names)).eval()
     seen = Scorer(model).embed(Sightings.of(detections))
     identity = np.array([0, 1, 0, 1, 0, 2])  # the last of them is new
     query = seen.take([4, 5]).with_columns(frame=np.array([3, 3]))

@@ -213,6 +213,22 @@ class Memory:
         """(M,) the rows that are the last sighting of their track."""
         return np.flatnonzero(self.rank == 0)
 
+    @cached_property
+    def steps(self) -> tuple[Ints, Ints]:
+        """Rows of each two remembered sightings of a track that follow each other: the later ones, the earlier ones."""
+        newest_first = np.lexsort((self.rank, self.track))
+        later, earlier = newest_first[:-1], newest_first[1:]
+        same = self.track[later] == self.track[earlier]
+        return later[same], earlier[same]
+
+    @cached_property
+    def before(self) -> Ints:
+        """(R,) the row of the sighting of the same track before each; a row itself where none is remembered."""
+        row = np.arange(len(self))
+        later, earlier = self.steps
+        row[later] = earlier
+        return row
+
     def history(self, frame: int | None = None) -> Ints:
         """(H, 2) pairs of rows (last sighting, earlier one of the same track); of the tracks last seen in a frame, if
         one is given."""

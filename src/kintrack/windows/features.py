@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
-from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Sightings, travel
+from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Memory, Sightings, travel
+from kintrack.windows.scene import LEAST, UNKNOWN, Scene
 
 Features = NDArray[np.float32]
 SOFT = 0.1  # sizes that are added to distances before they are compared, so that two tiny ones count as alike
+SCENE_RATES = ("misses", "gap", "flashes", "births", "losses")
 KEYPOINT_SIGMA = 0.1  # how far a keypoint may be off, in sizes, in the similarity of poses (the k of COCO's OKS)
 
 
@@ -72,15 +74,17 @@ def history_features(seen: Sightings, edges: Ints) -> Features:
     return _stack(known, HISTORY_FEATURES, len(edges))
 
 
-def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Ints) -> Features:
+def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = UNKNOWN) -> Features:
     """(E, P) what is measured of each pair (query, reference), in the order of `PAIR_FEATURES`.
 
     Motion is known of references alone: a query never looks into what its own track is going to do.
 
     Args:
+        memory: its sightings are the references; those of one rank compete with each other.
         pairs: (E, 2) rows of query and reference, in the order of the queries.
-        rank: (R,) the references that compete with each other have the same: see `Memory.rank`.
+        scene: what the memory tells of the scene, by default nothing.
     """
+    reference = memory.sightings
     q, r = np.ascontiguousarray(pairs.T)
     steps = np.abs(query.frame[q] - reference.frame[r]).astype(np.float64)
     root = np.sqrt(np.maximum(steps, 1.0))
@@ -112,6 +116,9 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         "residual_steady": residual[:, STEADY],
         "residual_per_gap": residual[:, FAST] / root,
         "residual_per_scatter": residual[:, SMOOTH] / (root * (scatter + SOFT)),
+        "residual_per_scene": residual[:, SMOOTH] / (root * (scene.scatter + LEAST)),
+        "distance_per_scene": distance / (root * (scene.step + LEAST)),
+        "residual_common": _length(centre - last - scene.velocity * steps[:, None]) / unit,
         "across": across,
     }
     overlap = _overlaps(*boxes_, reference.shape[r, 0], expected - last[:, None])
@@ -128,7 +135,9 @@ def pair_features(query: Sightings, reference: Sightings, pairs: Ints, rank: Int
         "aspect_change": _aspect_change(*boxes_),
         "area_change": _log_ratio(query.area[q], reference.area[r]),
     }
-    ranks = rank[r]
+    others |= {f"scene_{name}": np.full(len(pairs), getattr(scene, name)) for name in SCENE_RATES}
+    others |= _as_if_not_last(query, memory, q, r)
+    ranks = memory.rank[r]
     rows = q * (int(ranks.max(initial=0)) + 1) + ranks
     others |= _margins(distance, residual, steps, rows, _by_frame(query, reference, q, r))
     others |= _pose(query, reference, q, r, (expected[:, FAST] - last) / unit[:, None], unit)
@@ -183,6 +192,21 @@ def _overlaps(box: Floats, last: Floats, shape: Floats, shift: Floats) -> Floats
     of_track[1] = last + np.concatenate([ahead, ahead], axis=1)
     of_track[2] = np.concatenate([middle - half, middle + half], axis=1)
     return boxes.paired_iou(box, of_track)
+
+
+def _as_if_not_last(query: Sightings, memory: Memory, q: Ints, r: Ints) -> dict[str, Floats]:
+    """How far each query is from where its track would be expected had the newest sighting not been, or the newest two,
+    and how its box overlaps with the one before: a track that has just taken something false still knows its way."""
+    known, box = memory.sightings, query.box[q]
+    found: dict[str, Floats] = {}
+    for name in ("before", "before_that"):
+        r = memory.before[r]
+        gap = np.abs(query.frame[q] - known.frame[r]).astype(np.float64)
+        shift = known.level[r, SMOOTH] + travel(known.velocity[r, SMOOTH], gap)
+        rest = _length(query.centre[q] - shift) / np.sqrt(query.size[q] * known.size[r])
+        found[f"residual_{name}"] = np.log1p(rest)
+        found[f"overlap_{name}"] = boxes.paired_iou(box, known.box[r] + np.tile(shift - known.centre[r], 2))
+    return found
 
 
 def _aspect_change(a: Floats, b: Floats) -> Floats:

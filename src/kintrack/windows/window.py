@@ -22,6 +22,7 @@ from kintrack.core.detections import Bools, Ints
 from kintrack.core.sightings import Memory, Sightings, candidates, neighbours
 from kintrack.models.gtr import Graph, History
 from kintrack.windows.features import Features, history_features, neighbour_features, node_features, pair_features
+from kintrack.windows.scene import scene_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +167,8 @@ def follow(
         memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
         pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, not wholes)
         if len(pairs):
-            features = pair_features(query, memory.sightings, pairs, memory.rank)
+            scene = scene_of(memory, int(query.frame[0]))
+            features = pair_features(query, memory, pairs, scene)
             same = _same(identity, query.row, memory, pairs, wholes)
             hard = is_hard(features, pairs, same)
             n_easy += not hard
@@ -271,9 +273,10 @@ def between(
     other_frame_or_itself = (a.frame[:, None] != b.frame) | (query[:, None] == reference)
     pairs = np.argwhere(placed & other_frame_or_itself)
     rank = b.frame - b.frame.min() if len(b) else b.frame
+    every = Memory(b, np.arange(len(b)), rank)  # each a track of its own
     who = np.full(len(seen), -1) if identity is None else identity
     target = (who[query][pairs[:, 0]] >= 0) & (who[query][pairs[:, 0]] == who[reference][pairs[:, 1]])
-    question = _Question(query, reference, pairs, pair_features(a, b, pairs, rank), rank[pairs[:, 1]], target)
+    question = _Question(query, reference, pairs, pair_features(a, every, pairs), rank[pairs[:, 1]], target)
     window = _window(seen, model, [question], crops, int(rank.max(initial=0)) + 1)
     return window if identity is not None else dataclasses.replace(window, target=None)
 
