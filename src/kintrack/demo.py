@@ -21,6 +21,7 @@ from kintrack.outputs import refuse_existing
 
 if TYPE_CHECKING:
     from kintrack.metrics import Evaluation
+    from kintrack.metrics.matching import Kind
 
 WORLD = {"preset": "flies", "n_individuals": 8, "n_frames": 400, "arena": (400, 400)}
 """Eight flies that run and rest in a small arena, over and past each other."""
@@ -29,6 +30,9 @@ NOISE = {"occlusion": 0.4, "miss": 0.03, "jitter": 0.03, "keypoint_miss": 0.1, "
 
 REACH = 1.5
 """How far, in sizes, nearest neighbour links: of 0.5, 0.7, 1, 1.5, 2 and 6 what does best in this world."""
+
+MATCH: "Kind" = "centre"
+"""By centres: boxes around the keypoints that were seen say little of where a body ends."""
 
 KINTRACK, NEAREST = "kintrack", "nearest neighbour"
 
@@ -80,8 +84,7 @@ def run_demo(
         KINTRACK: follow(detections, network, pixels, config, progress),
         NEAREST: track_by_nearest(detections, config.tracker if isinstance(config.tracker, TrackerConfig) else None),
     }
-    # By centres: boxes around the keypoints that were seen say little of where a body ends.
-    scores = {name: evaluate(truth, tracks, "centre") for name, tracks in found.items()}
+    scores = {name: evaluate(truth, tracks, MATCH) for name, tracks in found.items()}
 
     files = {"truth": folder / "truth.csv", "detections": folder / "detections.csv", "tracks": folder / "tracks.csv"}
     for name, tracks in zip(files, (truth, Tracks.untracked(detections), found[KINTRACK]), strict=True):
@@ -130,14 +133,6 @@ def track_by_nearest(detections: Detections, config: TrackerConfig | None = None
     return Tracker(config)(nearness, detections)
 
 
-def switched_rows(detections: Detections, identity: Ints, track: Ints) -> Ints:
-    """The rows at which a true individual has another track than when it was last tracked, in the order of time."""
-    rows = np.flatnonzero((identity >= 0) & (track >= 0))
-    rows = rows[np.lexsort((detections.frame[rows], identity[rows]))]
-    changed = (np.diff(identity[rows]) == 0) & (np.diff(track[rows]) != 0)
-    return np.sort(rows[1:][changed])
-
-
 def owner_of(identity: Ints, track: Ints) -> Ints:
     """(N,) the individual that each row's track belongs to: the one with most of its rows; -1 where there is none."""
     owner = np.full(len(track), -1, np.int64)
@@ -160,11 +155,12 @@ def _write_picture(
     """Truth above, each tracker below; a track has the colour of the individual that it belongs to."""
     from PIL import Image
 
+    from kintrack.metrics import find_switches
     from kintrack.viewer.paths import Panel, draw_paths
 
     panels = [Panel(f"Truth: where each of {len(truth.ids)} individuals is over time", truth)]
     for name, tracks in found.items():
-        mistakes = switched_rows(tracks.detections, identity, tracks.track)
+        mistakes = find_switches(truth, tracks, MATCH)
         title = f"{name}: IDF1 {scores[name]['idf1']:.3f}; where an identity changed is ringed"
         panels.append(Panel(title, tracks, owner_of(identity, tracks.track), mistakes))
     with new_file(path, overwrite) as draft:

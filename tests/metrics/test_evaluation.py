@@ -9,7 +9,7 @@ from kintrack._version import __version__
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.errors import InputError
-from kintrack.metrics import MEASURES, combine, evaluate, evaluate_many, table
+from kintrack.metrics import MEASURES, combine, evaluate, evaluate_many, find_switches, table
 
 NOTHING = Tracks(Detections.empty(), [])
 
@@ -101,6 +101,17 @@ def test_truth_without_identities_is_refused(draw, match):
 def test_on_the_truths_own_detections_all_three_ways_of_matching_agree(draw, match):
     found = evaluate(draw("01. 01. .01"), draw("01. 10. .10"), match)
     assert (found["num_switches"], found["num_misses"], found["mota"]) == (2, 0, 4 / 6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_switches_are_found_where_they_are_counted(golden, seed):
+    truth, prediction = golden.random_world(seed, n=6, n_frames=30)
+    rows = find_switches(truth, prediction)
+    assert len(rows) == evaluate(truth, prediction)["num_switches"] > 0
+    assert (np.diff(prediction.detections.frame[rows]) >= 0).all()
+    ignored = Tracks(truth.detections, np.where(truth.track == truth.track[0], -1, truth.track))
+    some = find_switches(ignored, prediction)
+    assert len(some) == evaluate(ignored, prediction)["num_switches"] and len(some) <= len(rows)
 
 
 @pytest.mark.parametrize("match", ["iou", "centre", "rows"])

@@ -2,6 +2,7 @@
 
 evaluate(truth, prediction)      one sequence
 evaluate_many({name: (truth, prediction)})   several, each and all together
+find_switches(truth, prediction) where identities change
 combine([...])                   evaluations of several sequences as one
 mot_challenge(truth, prediction) what MOTChallenge takes out before it counts
 calibration(confidence, right)   whether confidences hold what they say; review and risk_coverage: what they find
@@ -12,13 +13,14 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from kintrack.core.detections import Ints
 from kintrack.core.tracks import Tracks
 from kintrack.errors import InputError
 from kintrack.metrics.calibration import Calibration, Decisions, calibration, judge, review, risk_coverage
 from kintrack.metrics.evaluation import MEASURES, Counts, Evaluation, combine, table
 from kintrack.metrics.hota import count_hota
-from kintrack.metrics.matching import Candidates, Kind, Matcher, Unit, counts, find_candidates, set_aside
-from kintrack.metrics.mot import count_clear, count_identity, match_frames
+from kintrack.metrics.matching import Candidates, Kind, Matcher, Unit, counts, find_candidates, finds, set_aside
+from kintrack.metrics.mot import count_clear, count_identity, match_frames, switched
 from kintrack.metrics.mot_challenge import mot_challenge
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "combine",
     "evaluate",
     "evaluate_many",
+    "find_switches",
     "judge",
     "mot_challenge",
     "review",
@@ -109,6 +112,32 @@ def evaluate(
         decisions=_decisions(candidates, prediction, threshold),
     )
     return Evaluation(counted, provenance)
+
+
+def find_switches(
+    truth: Tracks,
+    prediction: Tracks,
+    match: Kind = "iou",
+    *,
+    threshold: float = 0.5,
+    distance: float = 1.0,
+    unit: Unit = "size",
+) -> Ints:
+    """(S,) the predicted rows at which an individual is found by another track than before: where `evaluate` counts a
+    switch, in the order of time. The arguments are those of `evaluate`; untracked rows are tracks of their own.
+
+    >>> import numpy as np
+    >>> from kintrack.core.detections import Detections
+    >>> from kintrack.core.tracks import Tracks
+    >>> seen = Detections(frame=np.arange(4), box=np.tile([0, 0, 2, 2], (4, 1)))
+    >>> find_switches(Tracks(seen, [0, 0, 0, 0]), Tracks(seen, [5, 5, 8, 8]))
+    array([2])
+    """
+    matcher, nobody = Matcher(match, threshold, distance, unit), truth.track < 0
+    judged = np.flatnonzero(~finds(truth, prediction, nobody, matcher))
+    candidates = find_candidates(truth.take(~nobody), prediction.take(judged), matcher)
+    matched = match_frames(candidates, threshold)
+    return judged[candidates.predicted_row[matched[switched(*candidates.identities(matched))]]]
 
 
 def _decisions(candidates: Candidates, prediction: Tracks, threshold: float) -> Decisions:

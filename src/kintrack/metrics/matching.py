@@ -284,9 +284,7 @@ def set_aside(
 ) -> tuple[Tracks, Tracks]:
     """Truth without the ignored rows, and the prediction without the rows that match them.
 
-    For true rows that must count neither for nor against a tracker: it may find them or not. In each frame the
-    prediction is matched to all true rows, ignored ones too, with the greatest total similarity of pairs at or above
-    the threshold.
+    For true rows that must count neither for nor against a tracker: it may find them or not.
 
     Args:
         truth: N rows.
@@ -295,14 +293,24 @@ def set_aside(
         matcher: what matches, and from which similarity.
         keep: (N,) True for the rows of truth that stay; all that are not ignored where not given.
     """
+    stays = ~finds(truth, prediction, ignored, matcher)
+    return truth.take(~ignored if keep is None else keep), prediction.take(stays)
+
+
+def finds(truth: Tracks, prediction: Tracks, some: Bools, matcher: Matcher) -> Bools:
+    """(M,) which predicted rows are matched to some of the true rows, (N,).
+
+    In each frame the prediction is matched to all true rows, with the greatest total similarity of pairs at or above
+    the threshold.
+    """
     candidates = find_candidates(truth, prediction, matcher)
     pairs = np.flatnonzero(candidates.similarity >= matcher.threshold - EPSILON)
     sure, choices = candidates.settle(pairs)
-    chosen = [candidates.best(frame, some, candidates.similarity[some]) for frame, some in choices]
+    chosen = [candidates.best(frame, choice, candidates.similarity[choice]) for frame, choice in choices]
     matched = np.concatenate([sure, *chosen])
-    stays = np.ones(len(prediction), dtype=np.bool_)
-    stays[candidates.predicted_row[matched[ignored[candidates.true_row[matched]]]]] = False
-    return truth.take(~ignored if keep is None else keep), prediction.take(stays)
+    found = np.zeros(len(prediction), dtype=np.bool_)
+    found[candidates.predicted_row[matched[some[candidates.true_row[matched]]]]] = True
+    return found
 
 
 def counts(truth: Tracks, prediction: Tracks) -> dict[str, Any]:

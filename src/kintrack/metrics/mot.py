@@ -149,7 +149,7 @@ def count_clear(candidates: Candidates, threshold: float) -> ClearCounts:
         num_predictions=len(candidates.predicted_frame),
         num_unique_objects=n,
         num_detections=len(matched),
-        num_switches=int((again & (np.diff(by[order]) != 0)).sum()),
+        num_switches=len(switched(who, by)),
         num_fragmentations=int((again & (np.diff(step[order]) > 1)).sum()),
         mostly_tracked=mostly,
         partially_tracked=at_all - mostly,
@@ -158,6 +158,21 @@ def count_clear(candidates: Candidates, threshold: float) -> ClearCounts:
         num_split_objects=int((np.bincount(individuals) > 1).sum()),
         similarity=float(candidates.similarity[matched].sum()),
     )
+
+
+def switched(who: Ints, by: Ints) -> Ints:
+    """Which matches are to another track than the individual's match before; all in the order of frames.
+
+    Args:
+        who: (M,) the individual of each match.
+        by: (M,) its track.
+
+    >>> switched(np.array([0, 1, 0, 1]), np.array([5, 6, 5, 7]))
+    array([3])
+    """
+    order = np.argsort(who, kind="stable")
+    changed = (np.diff(who[order]) == 0) & (np.diff(by[order]) != 0)
+    return np.sort(order[1:][changed])
 
 
 def _met(who: Ints, by: Ints) -> tuple[Ints, Ints]:
