@@ -36,7 +36,7 @@ def config_table(path: str, prefix: str = "") -> str:
     module, name = path.split(":")
     config: type[BaseModel] = getattr(importlib.import_module(module), name)
     rows = [
-        (f"`{prefix}{key}`", _default(field), field.description or "")
+        (f"`{prefix}{key}`", _default(field), " ".join((field.description or "").split()))
         for key, field in config.model_fields.items()
         if not isinstance(field.get_default(call_default_factory=True), BaseModel)
     ]

@@ -13,6 +13,8 @@ from kintrack.config_base import Config as Config
 from kintrack.config_base import merge as merge
 from kintrack.config_base import parse_overrides as parse_overrides
 from kintrack.config_base import read_yaml as read_yaml
+from kintrack.config_data import AdmitConfig as AdmitConfig
+from kintrack.config_data import AugmentConfig, CropConfig, DropoutConfig
 from kintrack.errors import nearest_name
 
 # What the model may know of one detection, of a detection and its neighbour in the same frame, of a detection and an
@@ -45,7 +47,7 @@ ENCODERS = ("none", "conv", "efficientnet_lite0")
 TIMM = "timm:"  # and the name of one of timm's networks
 
 
-class EncoderConfig(Config):
+class EncoderConfig(CropConfig):
     """How pixels become features."""
 
     kind: str = "none"
@@ -55,9 +57,9 @@ class EncoderConfig(Config):
     crop_size: int = Field(64, ge=16, le=512)
     """Side of the square crop that the encoder sees, in its own pixels; every detection is scaled to it."""
     margin: float = Field(0.15, ge=0)
-    """What a crop shows around its box, as a share of the box's longer side."""
+    """What a crop shows around its box, as a share of the box's longer side; 0: it is as tight as the box."""
     channels: Literal[1, 3] = 1
-    """Channels of a crop: 1 is grey, 3 is colour."""
+    """Channels of a crop for each anchor: 1 is grey, 3 is colour."""
     width: int = Field(16, ge=4, multiple_of=4)
     """Channels of the CNN's first stage, which are normed in four groups; they double in each of four stages."""
     dim: int = Field(32, ge=4)
@@ -198,8 +200,14 @@ class DataConfig(Config):
     """Share of the epochs after which the model learns from its own mistakes; 1: never."""
     fragment: float = Field(0.01, ge=0, le=1)
     """Chance that a remembered track was broken, for each individual and frame."""
+    detection_dropout: DropoutConfig = DropoutConfig()
+    """Detections that are left out, besides those that the detectors of `noisy` clips miss."""
+    keypoint_dropout: DropoutConfig = DropoutConfig()
+    """Keypoints that are blanked, besides those that these detectors miss; a detection keeps one."""
     other_light: float = Field(0.8, ge=0, le=1)
-    """Share of clips whose crops are mirrored, turned, and seen in another light, more blurred or with noise."""
+    """Share of clips that are varied as `augment` says; for models that look at pixels, and by `rotate` and `scale`."""
+    augment: AugmentConfig = AugmentConfig()
+    """How."""
 
 
 class OptimizerConfig(Config):
@@ -256,6 +264,8 @@ class TrainConfig(Config):
     """The optimiser: AdamW with a learning rate of 1e-3 and a weight decay of 0.01, unless another is named."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """How the learning rate falls: to nothing along a cosine, by half where the loss gets no better, or not at all."""
+    scheduler: SchedulerConfig | None = None
+    """A scheduler of torch by its `name`, with its arguments beside it, in place of `schedule`."""
     warmup: int = Field(100, ge=0)
     """Steps in which the learning rate rises from nothing."""
     patience: int = Field(3, ge=1)
@@ -296,3 +306,7 @@ class TrainConfig(Config):
     def _complete(cls, given: Any) -> Any:
         """Arguments without a name are for the default optimiser."""
         return {**_ADAMW, **given} if isinstance(given, Mapping) and "name" not in given else given
+
+    def card(self) -> dict[str, Any]:
+        """What goes with the weights of this training: the tracker that they were trained for."""
+        return {"tracker": self.tracker.of_any_video()}

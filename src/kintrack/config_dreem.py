@@ -7,6 +7,7 @@ import pydantic
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, WrapValidator
 
 from kintrack.config import Config, TrackerConfig, merge
+from kintrack.config_data import CropConfig
 from kintrack.errors import nearest_name
 
 
@@ -56,18 +57,22 @@ class DreemTrackerConfig(Config):
             raise ValueError("front_nodes and back_nodes say together where an animal points; give both or neither")
         return self
 
+    def of_any_video(self) -> dict[str, Any]:
+        """What goes with a model's weights: all but what is said of the one video that they were trained on."""
+        return {key: value for key, value in self.to_dict().items() if key != "max_tracks"}
 
-class DreemCrops(Config):
+
+class DreemCrops(CropConfig):
     """How detections are shown to a model of DREEM; its checkpoints do not say."""
 
     crop_size: int | None = Field(None, ge=1)
     """Side of the square around the anchor in pixels, as it was in training (crop_size in DREEM's config)."""
     padding: int = Field(0, ge=0)
     """Pixels around it, as in training. DREEM shows 5 when it tracks, whatever it was trained with: its defect C3."""
-    anchor: str = "centroid"
-    """The keypoint in the middle of the square; `centroid` is the mean of those seen."""
-    handle_missing: Literal["centroid", "drop"] = "centroid"
-    """Where that keypoint is not seen: the mean of the others, or the detection stays without a track."""
+    anchors: tuple[str, ...] = ("centroid",)
+    """Keypoints, or the `centroid`, in the middle of the squares; as many as the model was trained with."""
+    tight: bool = False
+    """Whether a crop shows the box of its detection alone, unscaled in the middle of a black square of `crop_size`."""
     intensity: Literal["auto", "unit", "byte"] = "auto"
     """Brightness from 0 to 1, or to 255 (with 16 bits: between the darkest and the brightest pixel of the frame); auto:
     as DREEM has it, `byte` for masks and `unit` for all else."""

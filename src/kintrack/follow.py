@@ -19,8 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from kintrack.config import Config, TrackerConfig
+from kintrack.config_data import AdmitConfig, CropConfig
 from kintrack.config_dreem import AnyTracker, DreemCrops, DreemTrackerConfig
-from kintrack.core.detections import Detections
+from kintrack.core.detections import Bools, Detections
 from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import ConfigError, InputError
@@ -57,6 +58,8 @@ class TrackConfig(Config):
     """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
     tracker: AnyTracker = TrackerConfig()
     """How scores become identities; or `dreem`, for the tracker of DREEM with options of its own."""
+    admit: AdmitConfig = AdmitConfig()
+    """Which detections are tracked."""
     dreem: DreemCrops = DreemCrops()
     """How detections are shown to a model of DREEM; other models do not ask."""
     review: int = Field(default=REVIEW_FRAMES, ge=0)
@@ -79,9 +82,9 @@ def follow(
         detections: of one video.
         model: in `eval()` mode; or a `Motion`.
         video: the pixels that the model looks at; None for geometry alone.
-        config: batch, threads, tracker and dreem are used.
+        config: batch, threads, tracker, admit and dreem are used.
         progress: is told of "looking" at crops and of "tracking".
-        labels: the masks; a model of DREEM is shown their centres, others do not ask.
+        labels: the masks, for crops that are centred on them or show nothing else.
 
     Raises:
         AlignmentError: the detections do not belong to the video.
@@ -89,20 +92,58 @@ def follow(
     """
     config = config or TrackConfig()
     told = progress or _nobody
+    kept = np.flatnonzero(_admitted(detections, model, config))
+    part = detections if len(kept) == len(detections) else detections.take(kept)
     n = detections.n_frames
-    score, seen, tracker = _ready(model, detections, video, config, told, labels)
+    score, seen, tracker = _ready(model, part, video, config, told, labels)
     with cpu_threads(1):
-        track, confidence = np.full(len(seen), -1, np.int64), np.full(len(seen), np.nan)
-        frames = np.unique(detections.frame)  # those that hold anything: a gap may be longer than the video is full
+        track, confidence = np.full(len(detections), -1, np.int64), np.full(len(detections), np.nan)
+        frames = np.unique(part.frame)  # those that hold anything: a gap may be longer than the video is full
         for chunk in np.split(frames, range(_CHUNK, len(frames), _CHUNK)) if len(frames) else []:
             stop = int(chunk[-1]) + 1
-            rows = detections.rows(int(chunk[0]), stop)
-            track[rows], confidence[rows] = tracker.update(score, seen.take(rows))
+            rows = part.rows(int(chunk[0]), stop)
+            track[kept[rows]], confidence[kept[rows]] = tracker.update(score, seen.take(rows))
             told("tracking", n if stop > frames[-1] else stop, n)
     if flagged := getattr(tracker, "flagged", None):
         shown = ", ".join(map(str, flagged[:20])) + (", …" if len(flagged) > 20 else "")
         _log.warning("%d frames hold tracks that are less certain than was asked for: %s", len(flagged), shown)
     return Tracks(detections, track, confidence=confidence)
+
+
+def _admitted(detections: Detections, model: "Model", config: TrackConfig) -> Bools:
+    """(N,) which rows are tracked; says how many are not, and why."""
+    from kintrack.tracking.admit import set_aside
+
+    aside = set_aside(detections, config.admit)
+    reasons = [
+        (aside.overlapping, f"overlap a better one by more than {config.admit.max_overlap} (admit.max_overlap)"),
+        (aside.excess, f"are more than {config.admit.max_objects} in their frame (admit.max_objects)"),
+    ]
+    kept = ~(aside.overlapping | aside.excess)
+    if (crops := _crops(model, config)) is not None and crops.handle_missing == "drop":
+        from kintrack.windows.shown import has_anchors
+
+        lacking = kept & ~has_anchors(detections, crops)
+        reasons += [(lacking, f"lack {' or '.join(crops.anchors)}, which their crops show (handle_missing)")]
+        kept &= ~lacking
+    if not kept.all():
+        said = ", ".join(f"{int(rows.sum()):,} {why}" for rows, why in reasons if rows.any())
+        left = (
+            f"{int((~kept).sum()):,} of {len(kept):,} detections are not tracked and stay in the result without a track"
+        )
+        _log.warning("%s: %s", left, said)
+    return kept
+
+
+def _crops(model: "Model", config: TrackConfig) -> CropConfig | None:
+    """What the model's crops show of a detection; None if it does not look at any."""
+    from kintrack.tracking.motion import Motion
+
+    if isinstance(model, Motion) or model.visual_encoder is None:
+        return None
+    from kintrack.models.dreem import DreemTransformer
+
+    return config.dreem if isinstance(model, DreemTransformer) else model.config.encoder
 
 
 def _ready(
@@ -129,7 +170,7 @@ def _ready(
 
         if isinstance(model, DreemTransformer):
             return _shown_to_dreem(model, detections, video, config, told, labels)
-        score, seen = _embedded(model, detections, seen, video, config, told)
+        score, seen = _embedded(model, detections, seen, video, config, told, labels)
     if isinstance(config.tracker, TrackerConfig):
         return score, seen, Tracker(config.tracker, persistent_tracking=True)
     shape = detections.video.shape if detections.video else None
@@ -147,22 +188,22 @@ def _shown_to_dreem(
     """A model of DREEM, what it is shown, and the tracker that it was made for."""
     from kintrack.core.sightings import Sightings
     from kintrack.tracking.dreem import DreemTracker
-    from kintrack.windows.dreem import DreemScorer, anchors, crop_axes, iter_dreem_crops, squares
+    from kintrack.windows.dreem import DreemScorer, boxes_shown, boxes_tracked, crop_axes, iter_dreem_crops
 
     if not isinstance(config.tracker, DreemTrackerConfig):
         raise ConfigError("a model of DREEM goes with DREEM's tracker alone; give --set tracker.kind=dreem")
-    if model.config.pos.n_points > 1:
+    if (n_anchors := model.config.n_anchors) not in (None, len(config.dreem.anchors)):
         raise ConfigError(
-            f"this model was made for {model.config.pos.n_points} anchors of a detection, with which DREEM cannot "
-            "track either (its defect T12); give a model of one anchor"
+            f"this model of DREEM was made for {n_anchors} anchors of a detection, and dreem.anchors names "
+            f"{len(config.dreem.anchors)} ({', '.join(config.dreem.anchors)}); name those of its training, in order"
         )
     if video is None:
         raise InputError("a model of DREEM looks at pixels, but no video was given; give it with --video")
     check_against_video(detections, video)
-    box = squares(anchors(detections, config.dreem, labels), config.dreem)
-    seen = Sightings.of(detections.with_columns(box=box))
+    box = boxes_shown(detections, config.dreem, labels)
+    seen = Sightings.of(detections.with_columns(box=boxes_tracked(detections, config.dreem, box)))
     shape, axis = video.shape[1:3], None
-    batches = _ahead(iter_dreem_crops(video, detections, box, config.dreem, config.batch))
+    batches = _ahead(iter_dreem_crops(video, detections, box, config.dreem, config.batch, labels))
     if config.tracker.max_angle_diff > 0 and (detections.keypoints is None or detections.keypoints.shape[1] == 1):
         axis = np.full((len(detections), 3), np.nan)
         batches = _telling(batches, lambda batch: crop_axes(*batch, axis))
@@ -170,7 +211,7 @@ def _shown_to_dreem(
     crops = _telling(batches, lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
     scorer = DreemScorer(model, shape)
     with cpu_threads(config.threads):
-        seen = scorer.embed(seen, crops)
+        seen = scorer.embed(seen, crops, box)
     return scorer, seen, DreemTracker(config.tracker, shape=shape, axis=axis, skeleton=detections.skeleton)
 
 
@@ -181,6 +222,7 @@ def _embedded(
     video: Video | None,
     config: TrackConfig,
     told: Progress,
+    labels: LabelVideo | None,
 ) -> "tuple[Score, Sightings]":
     """The model as a score, and the sightings with what it makes of them and of their pixels."""
     from kintrack.windows.crops import iter_crops
@@ -189,7 +231,7 @@ def _embedded(
     scorer, crops = Scorer(model), None
     if video is not None:
         check_against_video(detections, video)
-        batches = iter_crops(video, detections, model.config.encoder, config.batch)
+        batches = iter_crops(video, detections, model.config.encoder, config.batch, labels=labels)
         n, frame = detections.n_frames, detections.frame
         crops = _telling(_ahead(batches), lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
     # A step of the tracker is too small to be shared among threads.

@@ -64,12 +64,14 @@ def test_the_anchor_is_the_mean_of_a_pose_or_a_keypoint_of_it_half_a_pixel_off()
     nan = np.nan
     pose = np.array([[[2.5, 4.5], [6.5, 8.5]], [[nan, nan], [6.5, 8.5]]])
     detections = at([1, 1], [2, 2], keypoints=pose, skeleton=Skeleton(("head", "tail")))
-    assert anchors(detections, DreemCrops()).tolist() == [[4, 6], [6, 8]]
-    assert anchors(detections, DreemCrops(anchor="head")).tolist() == [[2, 4], [6, 8]]
-    dropped = anchors(detections, DreemCrops(anchor="head", handle_missing="drop"))
-    assert dropped[0].tolist() == [2, 4] and np.isnan(dropped[1]).all()
-    with pytest.raises(ConfigError, match=r"dreem\.anchor is 'hed', which is no keypoint .* did you mean 'head'"):
-        anchors(detections, DreemCrops(anchor="hed"))
+    assert anchors(detections, DreemCrops())[:, 0].tolist() == [[4, 6], [6, 8]]
+    assert anchors(detections, DreemCrops(anchors="midpoint"))[:, 0].tolist() == [[4, 6], [6, 8]]
+    assert anchors(detections, DreemCrops(anchors="head"))[:, 0].tolist() == [[2, 4], [6, 8]]
+    for how in ("drop", "ignore"):
+        missing = anchors(detections, DreemCrops(anchors="head", handle_missing=how))[:, 0]
+        assert missing[0].tolist() == [2, 4] and np.isnan(missing[1]).all()
+    with pytest.raises(ConfigError, match=r"anchor 'hed' is no keypoint of these detections: did you mean 'head'"):
+        anchors(detections, DreemCrops(anchors="hed"))
 
 
 def test_the_anchor_of_a_mask_is_its_centre_of_mass_without_the_fraction():
@@ -77,9 +79,9 @@ def test_the_anchor_of_a_mask_is_its_centre_of_mass_without_the_fraction():
     image[0, 4:6, 10:15] = 7  # y 4.5, x 12
     image[0, 9, 3:5] = 300  # y 9, x 3.5
     detections = at([1, 1], [1, 1], [1, 1], label=np.array([300, 7, 9]))
-    found = anchors(detections, DreemCrops(), ArrayLabelVideo(image))
+    found = anchors(detections, DreemCrops(), ArrayLabelVideo(image))[:, 0]
     assert found[:2].tolist() == [[3, 9], [12, 4]] and np.isnan(found[2]).all()
-    assert anchors(detections, DreemCrops()).tolist() == [[0.5, 0.5]] * 3  # the middle of the box, where no mask is
+    assert anchors(detections, DreemCrops())[:, 0].tolist() == [[0.5, 0.5]] * 3  # the middle of the box, where no mask is
 
 
 def crops_of(image, middle, config, **more):

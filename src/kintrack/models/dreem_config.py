@@ -106,6 +106,8 @@ _WITHOUT_EFFECT = ("return_embedding", "ckpt_path")  # on the numbers
 class DreemConfig(Config):
     """The architecture of a DREEM model; names and defaults are those of its constructor."""
 
+    kind: Literal["dreem"] = "dreem"
+    """Says that such a model is meant."""
     d_model: int = Field(1024, ge=1)
     """Length of a token."""
     nhead: int = Field(8, ge=1)
@@ -156,6 +158,13 @@ class DreemConfig(Config):
         if encoder_cfg.get("encoder_type") is None and tree["fourier"]:
             raise ConfigError("embedding_meta.use_fourier needs encoder_cfg.encoder_type; without it DREEM fails, too")
         return cls.of({**tree, "encoder": DreemEncoderConfig.of_dreem(encoder_cfg)})
+
+    @property
+    def n_anchors(self) -> int | None:
+        """Crops of a detection that the model wants; None if any number will do."""
+        if self.pos.mode != "off":
+            return self.pos.n_points
+        return max(self.encoder.in_chans // 3, 1) if self.encoder.kind == "cnn" else None
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "DreemConfig":

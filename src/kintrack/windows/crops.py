@@ -1,8 +1,9 @@
 """Pixels around boxes: what the visual encoder sees of each detection. numpy alone; `window.py` makes tensors."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from kintrack.config import EncoderConfig
 from kintrack.core.boxes import area, centre, sides
 from kintrack.core.detections import Detections, Floats, Ints
-from kintrack.core.video import Video
+from kintrack.core.transforms import Affine, apply_to_frame
+from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import AlignmentError, InputError
+from kintrack.windows.shown import Shown, anchor_points
 
 Crops = NDArray[np.float32]
 Pixels = NDArray[Any]
+_Which = Callable[[slice, slice], NDArray[np.bool_]]  # of the pixels in these rows and columns of a frame
 
 # Frames without a wanted row that are read and thrown away rather than jumped over: a jump costs a seek to the key
 # frame before it, which is this far away or farther in most videos.
@@ -31,78 +35,104 @@ def crop_detections(
     config: EncoderConfig,
     *,
     min_side: float | None = None,
+    labels: LabelVideo | None = None,
+    view: Affine | None = None,
 ) -> Crops:
-    """(N, C, S, S) float32 in [0, 1]: the square around each row's box, ``config.crop_size`` pixels a side.
+    """(N, A C, S, S) float32 in [0, 1]: the square around each row's anchors, ``config.crop_size`` pixels a side.
 
     A square's side is the longer side of its box and ``config.margin`` of it on either side. Each pixel of a crop is
     the mean of the picture over what it covers, at least one pixel wide and high: where the picture is enlarged this
     is linear interpolation, where it is shrunk nothing is skipped.
 
-    Beyond the image's border a crop shows the median of its frame, so that an animal ends where the image ends. (To
-    repeat the border's pixels would smear an animal that is cut by it into a longer one.)
+    Beyond the image's border, and of what is not to be shown, a crop shows the median of its frame, so that an animal
+    ends where the image ends. (To repeat the border's pixels would smear an animal that is cut by it into a longer
+    one.) An anchor is in the middle of its crop wherever it is.
 
-    A point, a box without area, is shown with what is ``min_side`` pixels around it; a row without a position (nan)
+    A point, a box without area, is shown with what is ``min_side`` pixels around it; an anchor without a place (nan)
     is all 0. Every frame is read once, in order, whatever the order of the rows.
 
     Args:
         video: where the detections were made.
         detections: 2-D.
         rows: N rows, in any order.
-        config: crop_size, margin and channels are used.
+        config: crop_size, margin and channels are used, and what is in a `CropConfig`.
         min_side: side of the square around a point, in pixels of the video; ``crop_size`` where not given.
+        labels: the masks, for crops that are centred on them or show nothing else.
+        view: where the video's points are in the detections' coordinates, if these were turned or rescaled: the crops
+            are then turned with them.
 
     Raises:
         AlignmentError: a row is of a frame that the video does not have.
+        ConfigError: the detections lack the keypoints or masks that the crops are to show.
         InputError: the detections are 3-D, or the video's channels cannot make a colour crop.
     """
     wanted = np.arange(len(detections))[rows]
     sorted_rows, place = np.unique(wanted, return_inverse=True)
-    crops = np.zeros((len(sorted_rows), config.channels, config.crop_size, config.crop_size), np.float32)
+    crops = np.zeros((len(sorted_rows), *_shape(config)), np.float32)
     done = 0
-    for _, some in _iter_crops(video, detections, sorted_rows, config, 256, min_side):
+    for _, some in _iter_crops(video, detections.take(sorted_rows), config, 256, min_side, labels, view):
         crops[done : done + len(some)] = some
         done += len(some)
     return crops if np.array_equal(wanted, sorted_rows) else crops[place]
 
 
 def iter_crops(
-    video: Video, detections: Detections, config: EncoderConfig, batch: int = 256, *, min_side: float | None = None
+    video: Video,
+    detections: Detections,
+    config: EncoderConfig,
+    batch: int = 256,
+    *,
+    min_side: float | None = None,
+    labels: LabelVideo | None = None,
 ) -> Iterator[tuple[Ints, Crops]]:
-    """The crops of every row, in batches of at most ``batch``: pairs of rows (B,) and crops (B, C, S, S).
+    """The crops of every row, in batches of at most ``batch``: pairs of rows (B,) and crops (B, A C, S, S).
 
     Batches are cut across frames. Memory holds one batch and one frame, however long the video is. See
     `crop_detections` for what a crop shows.
     """
     if batch < 1:
         raise InputError(f"batch is {batch}; wanted the number of crops in a batch, 1 or more")
-    return _iter_crops(video, detections, np.arange(len(detections)), config, batch, min_side)
+    return _iter_crops(video, detections, config, batch, min_side, labels, None)
+
+
+def _shape(config: EncoderConfig) -> tuple[int, int, int]:
+    """(A C, S, S) of the crops of a detection."""
+    return len(config.anchors) * config.channels, config.crop_size, config.crop_size
 
 
 def _iter_crops(
-    video: Video, detections: Detections, rows: Ints, config: EncoderConfig, batch: int, min_side: float | None
+    video: Video,
+    detections: Detections,
+    config: EncoderConfig,
+    batch: int,
+    min_side: float | None,
+    labels: LabelVideo | None,
+    view: Affine | None,
 ) -> Iterator[tuple[Ints, Crops]]:
-    """`iter_crops` of some rows, which are sorted."""
-    corner, side = squares(detections.box[rows], config, config.crop_size if min_side is None else min_side)
+    _, side = squares(detections.box, config, config.crop_size if min_side is None else min_side)
+    corner = anchor_points(detections, config, labels) - 0.5 * side[:, None, None]  # (N, A, 2)
+    known = np.isfinite(corner).all(axis=2) & (side > 0)[:, None]
     mix = _channel_mix(video.shape[3], config.channels)
-    frame = detections.frame[rows]
-    shape = (config.channels, config.crop_size, config.crop_size)
+    shown, shape, n = Shown.of(detections, config, labels, view), _shape(config), len(detections)
     start = 0
-    crops = np.zeros((min(batch, len(rows)), *shape), np.float32)
-    for first, last, image in frames_of(video, frame):
+    crops = np.zeros((min(batch, n), *shape), np.float32)
+    for first, last, image in frames_of(video, detections.frame):
+        masks = shown.mask_image(int(detections.frame[first])) if shown else None
         background: Floats | None = None
         for i in range(first, last):
-            if side[i]:
-                crop, covered = _crop(image, corner[i], side[i], config.crop_size, mix)
+            for a in np.flatnonzero(known[i]):
+                which = None if shown is None else partial(shown.pixels, i, masks=masks)
+                crop, covered = _crop(image, _Square(corner[i, a], side[i], config.crop_size), mix, which, view)
                 if covered.min() < 1 - 1e-5:  # less would be rounding
                     background = _median(image, mix) if background is None else background
                     crop += background[:, None, None] * (1 - covered)
-                crops[i - start] = crop
+                crops[i - start, a * config.channels : (a + 1) * config.channels] = crop
             if i + 1 - start == batch:
-                yield rows[start : i + 1], np.clip(crops, 0, 1, out=crops)
+                yield np.arange(start, i + 1), np.clip(crops, 0, 1, out=crops)
                 start = i + 1
-                crops = np.zeros((min(batch, len(rows) - start), *shape), np.float32)
-    if start < len(rows):
-        yield rows[start:], np.clip(crops, 0, 1, out=crops)
+                crops = np.zeros((min(batch, n - start), *shape), np.float32)
+    if start < n:
+        yield np.arange(start, n), np.clip(crops, 0, 1, out=crops)
 
 
 def squares(box: Floats, config: EncoderConfig, min_side: float) -> tuple[Floats, Floats]:
@@ -154,12 +184,57 @@ def frames_of(video: Video, frame: NDArray[np.int32]) -> Iterator[tuple[int, int
                 yield int(first[k]), int(last[k]), image
 
 
-def _crop(image: Pixels, corner: Floats, side: float, size: int, mix: Crops) -> tuple[Crops, Crops]:
-    """(C, S, S) the picture in the square, 0 where there is none, and (S, S) the share of each pixel that it covers."""
-    across, columns, x_covered = _weights(corner[0], side, size, image.shape[1])
-    down, rows, y_covered = _weights(corner[1], side, size, image.shape[0])
-    crop = np.asarray(down @ _bright(image[rows, columns], mix) @ across.T, np.float32)
-    return crop, np.asarray(np.outer(y_covered, x_covered), np.float32)
+class _Square(NamedTuple):
+    """Where in the picture a crop is, and its pixels along a side."""
+
+    corner: Floats
+    side: float
+    size: int
+
+
+def _crop(
+    image: Pixels, square: _Square, mix: Crops, which: _Which | None = None, view: Affine | None = None
+) -> tuple[Crops, Crops]:
+    """(C, S, S) the picture in the square, 0 where there is none, and (S, S) the share of each pixel that it covers.
+
+    Args:
+        image: (Y, X, C) a frame.
+        square: in coordinates of the frame, or of the view.
+        mix: of the channels.
+        which: pixels of the frame belong to the crop; all, where not given.
+        view: from the frame's coordinates to the square's.
+    """
+    if view is not None:
+        return _turned_crop(image, square, mix, which, view)
+    across, columns, x_covered = _weights(square.corner[0], square.side, square.size, image.shape[1])
+    down, rows, y_covered = _weights(square.corner[1], square.side, square.size, image.shape[0])
+    bright = _bright(image[rows, columns], mix)
+    covered = np.asarray(np.outer(y_covered, x_covered))
+    if which is not None:
+        mine = which(rows, columns).astype(np.float32)
+        bright, covered = bright * mine, down @ mine @ across.T
+    return np.asarray(down @ bright @ across.T, np.float32), np.asarray(covered, np.float32)
+
+
+def _turned_crop(image: Pixels, square: _Square, mix: Crops, which: _Which | None, view: Affine) -> tuple[Crops, Crops]:
+    """`_crop` of a turned frame: of the frame only that part is turned which the square shows."""
+    x, y = square.corner
+    zoom = square.size / square.side
+    into = Affine(np.array([[zoom, 0, -zoom * x], [0, zoom, -zoom * y]])) @ view  # from the frame to the crop
+    limit = np.array(image.shape[1::-1])
+    reach = into.inverse(np.array([[0, 0], [square.size, 0], [0, square.size], [square.size, square.size]]))
+    blur = 2 + 4 / min(zoom * view.area_factor**0.5, 1.0)  # pixels beyond, which linear interpolation and blur look at
+    low = np.clip(np.floor(reach.min(axis=0) - blur), 0, limit).astype(int)
+    high = np.clip(np.ceil(reach.max(axis=0) + blur), low, limit).astype(int)
+    shape = (square.size, square.size)
+    if (high <= low).any():
+        return np.zeros((len(mix), *shape), np.float32), np.zeros(shape, np.float32)
+    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    mine = np.ones((high - low)[::-1], np.float32) if which is None else which(rows, columns).astype(np.float32)
+    planes = np.concatenate([_bright(image[rows, columns], mix) * mine, mine[None]])
+    from_part = into @ Affine(np.array([[1.0, 0, low[0]], [0, 1, low[1]]]))
+    turned = np.moveaxis(apply_to_frame(np.moveaxis(planes, 0, 2), from_part, shape), 2, 0)
+    return turned[:-1], turned[-1]
 
 
 def _weights(start: float, side: float, size: int, limit: int) -> tuple[Crops, slice, Crops]:

@@ -4,6 +4,7 @@ DREEM's coordinates: an integer is the middle of a pixel, so they are ours less 
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,56 +15,27 @@ from kintrack.config_dreem import DreemCrops
 from kintrack.core.detections import Detections, Floats, Ints
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.video import LabelVideo, Video
-from kintrack.errors import ConfigError, InputError, nearest_name
+from kintrack.errors import ConfigError, InputError
 from kintrack.models.dreem import DreemTransformer, DreemWindow
 from kintrack.windows.crops import Crops, Pixels, frames_of
+from kintrack.windows.shown import Shown, anchor_points
 
 
 def anchors(detections: Detections, config: DreemCrops, labels: LabelVideo | None = None) -> Floats:
-    """(N, 2) x and y of the middle of each row's square, in DREEM's coordinates; nan where there is none.
+    """(N, A, 2) x and y of the middle of each row's squares, in DREEM's coordinates; nan where there is none.
 
-    Of poses the named keypoint, or the mean of those that are seen; of masks the centre of mass without its fraction,
-    where the label video is given; of boxes the middle.
+    See `kintrack.windows.shown.anchor_points`. Of masks the centre of mass loses its fraction, as in DREEM.
 
     Raises:
         ConfigError: there is no keypoint of that name.
     """
-    if detections.keypoints is None:
-        if labels is not None and detections.label is not None:
-            return _mask_centres(detections, labels)
-        return detections.centre - 0.5
-    if config.anchor in ("centroid", "midpoint"):
-        return detections.centre - 0.5
-    names = detections.skeleton.names if detections.skeleton else ()
-    if config.anchor not in names:
-        has = nearest_name(config.anchor, ["centroid", *names])
-        raise ConfigError(f"dreem.anchor is {config.anchor!r}, which is no keypoint of these detections: {has}")
-    place = detections.keypoints[:, names.index(config.anchor)]
-    if config.handle_missing == "centroid":
-        place = np.where(np.isnan(place), detections.centre, place)
-    return np.asarray(place - 0.5)
-
-
-def _mask_centres(detections: Detections, labels: LabelVideo) -> Floats:
-    """(N, 2) the centre of mass of each row's mask, its fraction cut off as DREEM does."""
-    out = np.full((len(detections), 2), np.nan)
-    assert detections.label is not None
-    for frame in np.unique(detections.frame):
-        rows = detections.rows(int(frame), int(frame) + 1)
-        image = labels[int(frame)]
-        values, index = np.unique(image, return_inverse=True)
-        index = index.reshape(image.shape)
-        area = np.bincount(index.reshape(-1))
-        y = np.bincount(index.reshape(-1), weights=np.repeat(np.arange(image.shape[0]), image.shape[1])) / area
-        x = np.bincount(index.reshape(-1), weights=np.tile(np.arange(image.shape[1]), image.shape[0])) / area
-        place = np.minimum(np.searchsorted(values, detections.label[rows]), len(values) - 1)
-        found = values[place] == detections.label[rows]
-        out[rows] = np.where(found[:, None], np.trunc(np.stack([x[place], y[place]], axis=1)), np.nan)
-    return out
+    points = anchor_points(detections, config, labels) - 0.5
+    has_masks = labels is not None and detections.label is not None and detections.keypoints is None
+    return np.trunc(points) if has_masks else points
 
 
 def squares(middle: Floats, config: DreemCrops) -> Floats:
-    """(N, 4) x0 y0 x1 y1 of each row's square, in DREEM's coordinates.
+    """(..., 4) x0 y0 x1 y1 of the square around each middle (..., 2), in DREEM's coordinates.
 
     Odd (D-D13): a square that would begin left of the image or above it is moved inside, and its animal is off the
     middle; at the right and below it is not.
@@ -79,33 +51,75 @@ def squares(middle: Floats, config: DreemCrops) -> Floats:
     s = config.crop_size
     lower = np.maximum(middle - (s + 1) // 2, 0.0)
     upper = np.where(lower == 0, float(s), middle + s // 2)
-    box = np.concatenate([lower - config.padding, upper + config.padding], axis=1)
-    return np.where(np.isnan(middle).any(axis=1, keepdims=True), np.nan, box)
+    box = np.concatenate([lower - config.padding, upper + config.padding], axis=-1)
+    return np.where(np.isnan(middle).any(axis=-1, keepdims=True), np.nan, box)
+
+
+def boxes_shown(detections: Detections, config: DreemCrops, labels: LabelVideo | None = None) -> Floats:
+    """(N, A, 4) what each of a row's crops shows, in DREEM's coordinates: squares, or the box of the detection itself.
+
+    A box ends in the middles of its last pixels, as DREEM has it; what is shown are these pixels, too (in DREEM they
+    are cut off: D-D12).
+    """
+    middle = anchors(detections, config, labels)
+    box = squares(middle, config)
+    if not config.tight:
+        return box
+    lower, upper = np.split(detections.box, 2, axis=1)
+    own = np.concatenate([lower, upper] if detections.keypoints is not None else [lower + 0.5, upper - 0.5], axis=1)
+    is_seen = np.asarray(~np.isnan(middle).any(axis=2))
+    has_extent = is_seen & np.asarray((upper > lower).all(axis=1))[:, None]
+    return np.where(has_extent[..., None], own[:, None] - 0.5, box)
+
+
+def boxes_tracked(detections: Detections, config: DreemCrops, shown: Floats) -> Floats:
+    """(N, 4) by which rows overlap and are near to each other: the mean of what their crops show.
+
+    A row without any anchor is where it is, though its crops are blank.
+    """
+    known = np.asarray(~np.isnan(shown).any(axis=2, keepdims=True))
+    mean = np.where(known, shown, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(known.any(axis=1), mean, squares(detections.centre - 0.5, config))
 
 
 def iter_dreem_crops(
-    video: Video, detections: Detections, box: Floats, config: DreemCrops, batch: int = 256
+    video: Video,
+    detections: Detections,
+    box: Floats,
+    config: DreemCrops,
+    batch: int = 256,
+    labels: LabelVideo | None = None,
 ) -> Iterator[tuple[Ints, Crops]]:
-    """The pixels in every row's square: pairs of rows (B,) and crops (B, C, S, S); 0 beyond the image.
+    """The pixels in every row's boxes: pairs of rows (B,) and crops (B, A C, S, S); 0 beyond the image.
+
+    Args:
+        video: where the detections were made.
+        detections: N rows.
+        box: (N, A, 4) what the crops show, or (N, 4) where there is one.
+        config: how.
+        batch: crops at a time.
+        labels: the masks, for `own_mask`.
 
     Raises:
         InputError: the video has channels that are no colours.
+        ConfigError: the detections lack what the crops are to show.
     """
     byte = config.intensity == "byte" or (config.intensity == "auto" and detections.label is not None)
-    channels = 1 if video.shape[3] == 1 else 3
     if video.shape[3] == 2:
         raise InputError("the video has 2 channels; a model of DREEM wants 1 (grey) or 3 (red, green, blue)")
-    side = (config.crop_size or 0) + 2 * config.padding
-    corner = np.rint(np.asarray(box[:, :2], np.float32))  # halves to the even side, as DREEM rounds
-    known = np.asarray(~np.isnan(corner).any(axis=1))
-    crops, start = np.zeros((0, channels, side, side), np.float32), 0
+    box = box.reshape(len(detections), -1, 4)
+    n_anchors = box.shape[1]
+    channels = 1 if video.shape[3] == 1 and n_anchors == 1 else 3  # grey is three equal colours beside other anchors
+    cutter = _Cutter(np.asarray(box, np.float32), config, Shown.of(detections, config, labels))
+    shape, start = (n_anchors * channels, cutter.side, cutter.side), 0
+    crops = np.zeros((0, *shape), np.float32)
     for first, last, image in frames_of(video, detections.frame):
         bright = _bright(image[..., :channels], byte)
+        masks = cutter.shown.mask_image(int(detections.frame[first])) if cutter.shown else None
         for row in range(first, last):
             if row == start:
-                crops = np.zeros((min(batch, len(box) - start), channels, side, side), np.float32)
-            if known[row]:
-                _cut(bright, corner[row].astype(np.int64), crops[row - start])
+                crops = np.zeros((min(batch, len(box) - start), *shape), np.float32)
+            cutter.cut(row, bright, masks, crops[row - start].reshape(n_anchors, channels, *shape[1:]))
             if row + 1 - start == len(crops):
                 yield np.arange(start, row + 1), crops
                 start = row + 1
@@ -124,14 +138,44 @@ def _bright(image: Pixels, byte: bool) -> Crops:
     return np.asarray(scaled.astype(np.uint8), np.float32)
 
 
-def _cut(image: Crops, corner: Ints, crop: Crops) -> None:
-    """Copies what of the image lies in a square into `crop`, in place."""
-    x, y = int(corner[0]), int(corner[1])
-    _, side, _ = crop.shape
-    x0, x1 = max(x, 0), min(x + side, image.shape[2])
-    y0, y1 = max(y, 0), min(y + side, image.shape[1])
-    if x0 < x1 and y0 < y1:
-        crop[:, y0 - y : y1 - y, x0 - x : x1 - x] = image[:, y0:y1, x0:x1]
+class _Cutter:
+    """Copies pixels of an image into crops.
+
+    Args:
+        box: (N, A, 4) what the crops show, in DREEM's coordinates.
+        config: how.
+        shown: which pixels belong to a row; None for all.
+    """
+
+    def __init__(self, box: Crops, config: DreemCrops, shown: Shown | None) -> None:
+        self.shown = shown
+        self.side = (config.crop_size or 0) + 2 * config.padding
+        self.known = np.asarray(~np.isnan(box).any(axis=2))
+        self.corner = np.rint(np.where(self.known[..., None], box[..., :2], 0)).astype(np.int64)  # halves to even
+        extent = np.full(box.shape[:2] + (2,), self.side)
+        if config.tight:
+            sides = np.nan_to_num(box[..., 2:] - box[..., :2])  # from the first pixel to the last
+            is_square = np.isclose(sides, self.side).all(axis=2, keepdims=True)
+            extent = np.where(is_square, extent, np.rint(sides).astype(np.int64) + 1)
+        self.extent = extent
+
+    def cut(self, row: int, image: Crops, masks: NDArray[Any] | None, crops: Crops) -> None:
+        """Fills the crops (A, C, S, S) of a row, in place; what is smaller than they comes in the middle."""
+        for anchor in np.flatnonzero(self.known[row]):
+            place, into = [], []
+            for axis in (1, 0):  # y, x
+                n = int(self.extent[row, anchor, axis])
+                inset = (self.side - n) // 2  # below 0 the piece is larger than the crop, which shows its middle
+                start = int(self.corner[row, anchor, axis]) - inset
+                low = max(start, start + inset, 0)
+                high = min(start + self.side, start + inset + n, image.shape[1 + (axis == 0)])
+                place.append(slice(low, max(high, low)))
+                into.append(slice(low - start, max(high, low) - start))
+            piece = image[:, place[0], place[1]]
+            if piece.size and self.shown is not None:
+                piece = piece * self.shown.pixels(row, place[0], place[1], masks)
+            if piece.size:
+                crops[anchor][:, into[0], into[1]] = piece
 
 
 def crop_axes(rows: Ints, crops: Crops, axis: Floats) -> None:
@@ -155,7 +199,7 @@ def crop_axes(rows: Ints, crops: Crops, axis: Floats) -> None:
 class DreemScorer:
     """Scores pairs of a query and a remembered sighting with a model of DREEM; a `kintrack.tracking.Score`.
 
-    The boxes of sightings must be those of `squares`.
+    What a sighting's crops show travels in its token, behind the feature; where it does not, it is the sighting's box.
 
     Args:
         model: is used as it is: put it on its device and into `eval()` first.
@@ -168,29 +212,35 @@ class DreemScorer:
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def embed(self, seen: Sightings, crops: Iterable[tuple[Ints, Crops]]) -> Sightings:
-        """The sightings with what each looks like; once for each, however often it is compared.
+    def embed(self, seen: Sightings, crops: Iterable[tuple[Ints, Crops]], shown: Floats | None = None) -> Sightings:
+        """The sightings with what each looks like, and where; once for each, however often it is compared.
 
         Args:
             crops: batches of (rows, pixels) that together cover every row.
+            shown: (N, A, 4) what the crops show, see `boxes_shown`; the sightings' boxes where not given.
         """
-        token = np.zeros((len(seen), self.model.visual_encoder.dim), np.float32)
+        dim = self.model.visual_encoder.dim
+        token = np.zeros((len(seen), dim + (0 if shown is None else 4 * shown.shape[1])), np.float32)
         for rows, pixels in crops:
-            token[rows] = self.model.encode(self._tensor(pixels)).float().cpu().numpy()
+            token[rows, :dim] = self.model.encode(self._tensor(pixels)).float().cpu().numpy()
+        if shown is not None:
+            token[:, dim:] = shown.reshape(len(seen), -1)
         return seen.with_columns(token=token)
 
     @torch.inference_mode()
     def __call__(self, query: Sightings, memory: Memory, pairs: Ints) -> NDArray[np.float32]:
         """(E,) the logit of each pair of a query's row and a memory's row."""
-        known, n = memory.sightings, len(memory)
+        known, n, dim = memory.sightings, len(memory), self.model.visual_encoder.dim
         if query.token is None or known.token is None:
             raise AssertionError("sightings without tokens: call embed() on them first")
+        token = np.concatenate([known.token, query.token])
+        boxes = token[:, dim:] if token.shape[1] > dim else np.concatenate([known.box, query.box])
         window = DreemWindow(
-            boxes=self._tensor(np.concatenate([known.box, query.box]).astype(np.float32)[:, None]),
+            boxes=self._tensor(boxes.astype(np.float32).reshape(len(token), -1, 4)),
             frame=self._tensor(np.concatenate([known.frame, query.frame])),
             query=torch.arange(n, n + len(query), device=self.device),
             shape=self.shape,
-            features=self._tensor(np.concatenate([known.token, query.token])),
+            features=self._tensor(token[:, :dim]),
         )
         logits = self.model(window)[-1].matrix.float().cpu().numpy()  # (Q, R + Q)
         return np.asarray(logits[pairs[:, 0], pairs[:, 1]])
@@ -199,4 +249,4 @@ class DreemScorer:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-__all__ = ["DreemScorer", "anchors", "crop_axes", "iter_dreem_crops", "squares"]
+__all__ = ["DreemScorer", "anchors", "boxes_shown", "boxes_tracked", "crop_axes", "iter_dreem_crops", "squares"]
