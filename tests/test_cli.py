@@ -23,7 +23,7 @@ from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.checkpoint import save_model
 from worlds import crossing, gap, painted
 
-COMMANDS = ("demo", "track", "train", "eval", "convert", "render", "info", "convert-checkpoint")
+COMMANDS = ("demo", "track", "train", "eval", "convert", "render", "info", "convert-checkpoint", "segment")
 
 Run = Callable[..., SimpleNamespace]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kintrack.io import load, load_labels, load_video, save
     from kintrack.metrics import Evaluation, evaluate
     from kintrack.models.gtr import AssociationMatrix, GlobalTrackingTransformer
+    from kintrack.segmentation import segment
     from kintrack.sim import observe, simulate
     from kintrack.tracking import Tracker
     from kintrack.training.loss import AssoLoss
@@ -56,6 +57,7 @@ __all__ = [
     "load_video",
     "observe",
     "save",
+    "segment",
     "simulate",
 ]
 
@@ -83,6 +85,7 @@ _HOME = {
     "load_video": "io",
     "observe": "sim",
     "save": "io",
+    "segment": "segmentation",
     "simulate": "sim",
 }
 

@@ -6,9 +6,6 @@ render ── viewer.Overlay ── io.write_video    demo ── sim ── all
 """
 
 import logging
-import os
-import platform
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,9 +20,10 @@ from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import Video
 from kintrack.errors import InputError
+from kintrack.facts import info as info
 from kintrack.follow import Progress, TrackConfig, follow
 from kintrack.io.writing import new_file
-from kintrack.loading import choose_device, load_model, load_weights, model_facts, models_here
+from kintrack.loading import choose_device, load_model, load_weights, model_facts
 from kintrack.outputs import (
     check_movie,
     check_report,
@@ -37,6 +35,7 @@ from kintrack.outputs import (
     save_config,
     video_of,
 )
+from kintrack.segmentation import segment as segment
 
 if TYPE_CHECKING:
     from kintrack.demo import Demo
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from kintrack.viewer.draw import OverlayConfig
 
 _log = logging.getLogger(__name__)
-_PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pydantic", "av", "tifffile", "safetensors", "h5py")
 
 
 def track(
@@ -347,32 +345,6 @@ def render(
 
         info = tracks.detections.video
         io.write_video(output, frames(), fps or pixels.fps or (info.fps if info else None) or 30.0, overwrite=overwrite)
-
-
-def info() -> dict[str, Any]:
-    """What a report of a problem should say: versions, devices, models."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    import torch
-
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    devices = [f"cuda:{i} {name}" for i, name in enumerate(gpus)]
-    devices += ["mps"] * torch.backends.mps.is_available() + [f"cpu ({os.cpu_count()} cores)"]
-    return {
-        "kintrack": __version__,
-        "python": f"{platform.python_version()} ({sys.executable})",
-        "platform": platform.platform(),
-        "devices": devices,
-        "packages": packages,
-        "models": models_here(),
-        "formats": {name: known.about for name, known in io.FORMATS.items()},
-    }
 
 
 def demo(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kintrack import checkpoints
+from kintrack import checkpoints, commands
 from kintrack._version import __version__
 from kintrack.errors import KintrackError
 from kintrack.options import (
@@ -24,7 +24,7 @@ from kintrack.options import (
     Unit,
     option,
 )
-from kintrack.terminal import Warnings, console, plain, print_facts, print_scores, progress_bars, review_line, say
+from kintrack.terminal import Warnings, console, plain, print_scores, progress_bars, review_line, say
 
 app = typer.Typer(
     name="kintrack",
@@ -61,39 +61,7 @@ def _kintrack(
     """
 
 
-@app.command()
-def demo(
-    output: Annotated[Path, option("The folder for everything it makes.", "--output", "-o", show_default=True)] = Path(
-        "demo"
-    ),
-    seed: Annotated[int, option("Another seed is another scene.", "--seed", show_default=True, min=0)] = 0,
-    model: Annotated[str, option("The model, by name or path.", "--model", "-m", show_default=True)] = "general",
-    device: DeviceOption = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """See what it does: simulate a scene, track it, score it, and draw it.
-
-    Eight flies cross and hide each other; a simulated detector misses some. The model's tracks are scored beside
-    those of a nearest-neighbour tracker. Needs no data, and takes about a minute.
-
-    [bold]kintrack demo -o demo[/bold]
-    """
-    from kintrack import api
-
-    with progress_bars(quiet) as progress:
-        made = api.demo(
-            output,
-            seed=seed,
-            model=model,
-            device=device or "auto",
-            overwrite=overwrite,
-            progress=progress,
-        )
-    if not quiet:
-        print_scores(made.scores, first="tracker")
-    for what, path in made.files.items():
-        say(f"{what:<12}{path}", quiet)
+app.command()(commands.demo)
 
 
 @app.command()
@@ -360,14 +328,8 @@ def render(
     say(f"written to {output}", quiet)
 
 
-@app.command()
-def info() -> None:
-    """Say which versions, devices, models and formats are here: what a report of a problem should begin with."""
-    from kintrack import api
-
-    print_facts(api.info())
-
-
+app.command()(commands.segment)
+app.command()(commands.info)
 app.command(name="convert-checkpoint")(checkpoints.command)
 
 

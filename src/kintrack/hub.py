@@ -137,7 +137,8 @@ def crops_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     dataset = config.get("dataset")
     parts = dataset if isinstance(dataset, Mapping) else {}
-    told = next((parts[name] for name in ("train_dataset", "test_dataset") if isinstance(parts.get(name), Mapping)), {})
+    kinds = ("train_dataset", "test_dataset")
+    told: Mapping[str, Any] = next((parts[kind] for kind in kinds if isinstance(parts.get(kind), Mapping)), {})
     names = {"crop_size": int, "padding": int, "anchors": str}
     found = {}
     for name, kind in names.items():
