@@ -17,7 +17,8 @@ def option(help: str, *names: str, **more: Any) -> Any:
 
 
 Format = Annotated[
-    str | None, option("The output's format, where its suffix does not say: sleap, ctc, mot, csv.", "--format", "-f")
+    str | None,
+    option("The output's format, where its suffix does not say: sleap, ctc, mot, csv, trackmate.", "--format", "-f"),
 ]
 Overwrite = Annotated[bool, option("Replace an output that is there.", "--overwrite")]
 Quiet = Annotated[bool, option("Say nothing but warnings and errors.", "--quiet", "-q")]

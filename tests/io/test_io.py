@@ -159,7 +159,7 @@ def test_each_sequence_of_a_set_of_cells_is_one(tmp_path: Path) -> None:
 
 def test_nothing_to_pair_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"holds no detections; wanted files ending in .csv, .slp, .txt, sequences, or a CTC"
+        InputError, match=r"holds no detections; wanted files ending in .csv, .slp, .txt, .xml, sequences, or a CTC"
     ):
         io.find_pairs(tmp_path)
     with pytest.raises(InputError, match=r"gone does not exist; wanted a file or folder of detections: check the path"):

@@ -13,7 +13,7 @@ from kintrack.core.boxes import around_points
 from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo
 from kintrack.errors import AlignmentError, InputError, nearest_name
-from kintrack.io import ctc, mot, sleap, slp_writing, tables
+from kintrack.io import ctc, mot, sleap, slp_writing, tables, trackmate, trackmate_writing
 from kintrack.io.videos import MOVIES, check_against_video, find_video, load_labels, load_video, write_video
 from kintrack.io.writing import new_file, new_folder
 
@@ -76,6 +76,9 @@ FORMATS: dict[str, Format] = {
     "ctc": Format("ctc", (), "Cell Tracking Challenge folder", ctc.read, ctc.write, ctc.CARRIES),
     "mot": Format("mot", (".txt",), "MOTChallenge text", mot.read, mot.write, mot.CARRIES),
     "csv": Format("csv", (".csv",), "CSV table", tables.read, tables.write, tables.CARRIES),
+    "trackmate": Format(
+        "trackmate", (".xml",), "TrackMate file", trackmate.read, trackmate_writing.write, trackmate.CARRIES
+    ),
 }
 
 
@@ -101,21 +104,30 @@ def detect_format(path: str | Path) -> str:
     raise InputError(f"{path} ends in {suffix}, which is no format of detections; wanted {listed}, or name the format")
 
 
-def load(path: str | Path, format: str | None = None, *, video: int | None = None, identities: bool = True) -> Tracks:
+def load(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    video: int | None = None,
+    identities: bool = True,
+    pixel_size: float | None = None,
+) -> Tracks:
     """The detections in a file or folder, and their tracks; every track is -1 where the file has no identities.
 
     Args:
         path: the file or folder.
-        format: a name in `FORMATS`; found by `detect_format` where not given.
+        format: a name in `FORMATS`; found by `detect_format` where not given, and a table that TrackMate exported by
+            its header.
         video: which video's rows, where a file holds several.
         identities: False to leave out the ids, and with them the checks of ids: a tracker's input.
+        pixel_size: side of a pixel in the unit of a table that TrackMate exported, as that does not say it.
 
     Raises:
         InputError: no such file, unknown format, several videos and none chosen.
         FormatError: the file does not hold what its format wants; the message names the line, label or frame.
     """
     path = Path(path)
-    known = _format(format or detect_format(path))
+    known = _format(format or ("trackmate" if trackmate.is_table(path) else detect_format(path)))
     if not path.exists():
         raise InputError(f"{path} does not exist; wanted {known.about}: check the path")
     if video and known.name != "sleap":
@@ -123,6 +135,13 @@ def load(path: str | Path, format: str | None = None, *, video: int | None = Non
             f"video {video} was asked for, but {path} is {known.about}, which holds one; leave "
             "--index (video= in Python) away"
         )
+    if pixel_size is not None:
+        if known.name != "trackmate":
+            raise InputError(
+                f"a pixel size of {pixel_size:g} was given for {path}, which is {known.about}, where all is in pixels; "
+                "leave --pixel-size (pixel_size= in Python) away"
+            )
+        return trackmate.read(path, identities=identities, pixel_size=pixel_size)
     return known.read(path, video=video, identities=identities)
 
 
