@@ -119,6 +119,14 @@ class Sightings:
         """The given rows of every column."""
         return type(self)(**{name: column[rows] for name, column in self.columns().items()})
 
+    def expected(self, rows: Any, gap: NDArray[Any], motion: int | slice = slice(None)) -> Floats:
+        """(E, ndim) where the tracks of the given rows are expected by one of the `FILTERS`, or (E, F, ndim) by all.
+
+        Args:
+            gap: (E,) frames after each row's own.
+        """
+        return np.asarray(self.level[rows, motion] + travel(self.velocity[rows, motion], gap))
+
     def with_columns(self, **columns: Any) -> Self:
         """The same rows with some columns replaced or added."""
         return dataclasses.replace(self, **columns)
@@ -315,7 +323,7 @@ def _with_motion(seen: Sightings, memory: Sightings, before: Ints) -> Sightings:
     n = memory.count[row] + 1.0
     line = np.stack([4.0 * n - 2.0, np.full(len(n), 6.0)]) / (n * (n + 1.0))  # (2, n)
     a, b = 1.0 - (1.0 - np.minimum(np.maximum(_SHARES, line[..., None]), 1.0)) ** gap[:, None]  # (n, F) each
-    expected = memory.level[row] + travel(memory.velocity[row], gap)
+    expected = memory.expected(row, gap)
     surprise = seen.centre[follows][:, None] - expected  # (n, F, ndim)
     level, velocity, shape = seen.level.copy(), seen.velocity.copy(), seen.shape.copy()
     level[follows] = expected + a[..., None] * surprise
@@ -374,8 +382,7 @@ def gated_distance(query: Sightings, last: Sightings, gate_gap: int) -> Floats:
     """
     # All queries are of one frame here, so each track has one gap and one place where it is expected.
     gap = np.maximum(query.frame[:1] - last.frame, 1).astype(np.float64)  # (M,)
-    expected = last.level[:, FAST] + travel(last.velocity[:, FAST], gap)
-    far: Floats = cdist(query.centre, expected)
+    far: Floats = cdist(query.centre, last.expected(slice(None), gap, FAST))
     np.minimum(far, cdist(query.centre, last.centre), out=far)  # in place: a crowd's matrices are large
     unit = np.sqrt(query.size[:, None] * last.size[None, :])
     unit *= np.sqrt(np.minimum(gap, gate_gap))

@@ -14,7 +14,7 @@ from pydantic import Field
 from kintrack.config import Config
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
-from kintrack.core.sightings import FAST, SMOOTH, Memory, Sightings, travel
+from kintrack.core.sightings import FAST, SMOOTH, Memory, Sightings
 
 ABOUT = "no weights: expected place, overlap and size; starts at once, loads no torch"
 
@@ -87,7 +87,7 @@ class Motion:
         q, r = pairs[:, 0], pairs[:, 1]
         gap = np.maximum(query.frame[q] - known.frame[r], 1).astype(np.float64)
         count = np.maximum(known.count[r], 1)
-        newest, smoothed = expected(known, r, gap, FAST), expected(known, r, gap, SMOOTH)
+        newest, smoothed = known.expected(r, gap, FAST), known.expected(r, gap, SMOOTH)
         unit = query.size[q] * known.size[r]  # of squares
         sigma = c.sigma * gap**c.spread * np.where(count > 1, 1.0, c.unknown)
         variance = unit * sigma**2 + c.noise * gap * known.scatter[r]
@@ -104,11 +104,6 @@ class Motion:
             - c.gap * np.log(gap)
             - c.young / count
         )
-
-
-def expected(known: Sightings, rows: Ints, gap: Floats, motion: int) -> Floats:
-    """(E, ndim) where the tracks of remembered sightings are expected after `gap` frames, by one of the `FILTERS`."""
-    return np.asarray(known.level[rows, motion] + travel(known.velocity[rows, motion], gap))
 
 
 def _boxes(seen: Sightings) -> Floats:

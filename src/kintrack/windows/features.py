@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES, PAIR_FEATURES
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
-from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Memory, Sightings, travel
+from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Memory, Sightings
 from kintrack.windows.scene import LEAST, UNKNOWN, Scene
 
 Features = NDArray[np.float32]
@@ -92,13 +92,12 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = 
     unit = np.sqrt(sizes[0] * sizes[1])
     centre, last = query.centre[q], reference.centre[r]
     velocity = reference.velocity[r]
-    ahead = travel(velocity, steps)  # (e, f, ndim)
-    expected = reference.level[r] + ahead
+    expected = reference.expected(r, steps)  # (e, f, ndim)
     rest = (centre[:, None] - expected) / unit[:, None, None]
     distance, residual = _length(centre - last) / unit, _length(rest)
     speed = _length(velocity) / unit[:, None]
     scatter = np.sqrt(reference.scatter[r]) / unit
-    along, across = _components(rest[:, SMOOTH], ahead[:, SMOOTH])
+    along, across = _components(rest[:, SMOOTH], velocity[:, SMOOTH])
     shapes = np.abs(query.shape[q] - reference.shape[r])  # (e, s, ndim)
     lengths = {
         "gap": steps,
@@ -202,10 +201,10 @@ def _as_if_not_last(query: Sightings, memory: Memory, q: Ints, r: Ints) -> dict[
     for name in ("before", "before_that"):
         r = memory.before[r]
         gap = np.abs(query.frame[q] - known.frame[r]).astype(np.float64)
-        shift = known.level[r, SMOOTH] + travel(known.velocity[r, SMOOTH], gap)
-        rest = _length(query.centre[q] - shift) / np.sqrt(query.size[q] * known.size[r])
+        expected = known.expected(r, gap, SMOOTH)
+        rest = _length(query.centre[q] - expected) / np.sqrt(query.size[q] * known.size[r])
         found[f"residual_{name}"] = np.log1p(rest)
-        found[f"overlap_{name}"] = boxes.paired_iou(box, known.box[r] + np.tile(shift - known.centre[r], 2))
+        found[f"overlap_{name}"] = boxes.paired_iou(box, known.box[r] + np.tile(expected - known.centre[r], 2))
     return found
 
 
