@@ -13,7 +13,7 @@ from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES,
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
 from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Memory, Sightings
-from kintrack.windows.scene import LEAST, UNKNOWN, Scene
+from kintrack.windows.conditions import LEAST, UNKNOWN, Conditions
 
 Features = NDArray[np.float32]
 SOFT = 0.1  # sizes that are added to distances before they are compared, so that two tiny ones count as alike
@@ -74,7 +74,7 @@ def history_features(seen: Sightings, edges: Ints) -> Features:
     return _stack(known, HISTORY_FEATURES, len(edges))
 
 
-def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = UNKNOWN) -> Features:
+def pair_features(query: Sightings, memory: Memory, pairs: Ints, conditions: Conditions = UNKNOWN) -> Features:
     """(E, P) what is measured of each pair (query, reference), in the order of `PAIR_FEATURES`.
 
     Motion is known of references alone: a query never looks into what its own track is going to do.
@@ -82,14 +82,13 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = 
     Args:
         memory: its sightings are the references; those of one rank compete with each other.
         pairs: (E, 2) rows of query and reference, in the order of the queries.
-        scene: what the memory tells of the scene, by default nothing.
+        conditions: what the memory tells of the scene as a whole, by default nothing.
     """
     reference = memory.sightings
     q, r = np.ascontiguousarray(pairs.T)
     steps = np.abs(query.frame[q] - reference.frame[r]).astype(np.float64)
     root = np.sqrt(np.maximum(steps, 1.0))
-    sizes, boxes_ = (query.size[q], reference.size[r]), (query.box[q], reference.box[r])
-    unit = np.sqrt(sizes[0] * sizes[1])
+    unit = np.sqrt(query.size[q] * reference.size[r])
     centre, last = query.centre[q], reference.centre[r]
     velocity = reference.velocity[r]
     expected = reference.expected(r, steps)  # (e, f, ndim)
@@ -98,7 +97,6 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = 
     speed = _length(velocity) / unit[:, None]
     scatter = np.sqrt(reference.scatter[r]) / unit
     along, across = _components(rest[:, SMOOTH], velocity[:, SMOOTH])
-    shapes = np.abs(query.shape[q] - reference.shape[r])  # (e, s, ndim)
     lengths = {
         "gap": steps,
         "sightings": np.minimum(np.maximum(reference.count[r], 1), 30),
@@ -115,26 +113,20 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, scene: Scene = 
         "residual_steady": residual[:, STEADY],
         "residual_per_gap": residual[:, FAST] / root,
         "residual_per_scatter": residual[:, SMOOTH] / (root * (scatter + SOFT)),
-        "residual_per_scene": residual[:, SMOOTH] / (root * (scene.scatter + LEAST)),
-        "distance_per_scene": distance / (root * (scene.step + LEAST)),
-        "residual_common": _length(centre - last - scene.velocity * steps[:, None]) / unit,
+        "residual_per_scene": residual[:, SMOOTH] / (root * (conditions.scatter + LEAST)),
+        "distance_per_scene": distance / (root * (conditions.step + LEAST)),
+        "residual_common": _length(centre - last - conditions.velocity * steps[:, None]) / unit,
         "across": across,
     }
-    overlap = _overlaps(*boxes_, reference.shape[r, 0], expected - last[:, None])
+    overlap = _overlaps(query.box[q], reference.box[r], reference.shape[r, 0], expected - last[:, None])
     others = {
         "along": np.sign(along) * np.log1p(np.abs(along)),
         "overlap": overlap[0],
         "overlap_moved": overlap[1],
         "overlap_smooth": overlap[2],
-        "size_change": np.abs(np.log(sizes[0] / sizes[1])),
-        "shape_change": shapes[:, 0].max(axis=1),
-        "shape_change_least": shapes[:, 0].min(axis=1),
-        "build_change": shapes[:, 1].max(axis=1),
-        "build_change_least": shapes[:, 1].min(axis=1),
-        "aspect_change": _aspect_change(*boxes_),
-        "area_change": _log_ratio(query.area[q], reference.area[r]),
     }
-    others |= {f"scene_{name}": np.full(len(pairs), getattr(scene, name)) for name in SCENE_RATES}
+    others |= _changes(query, reference, q, r)
+    others |= {f"scene_{name}": np.full(len(pairs), getattr(conditions, name)) for name in SCENE_RATES}
     others |= _as_if_not_last(query, memory, q, r)
     ranks = memory.rank[r]
     rows = q * (int(ranks.max(initial=0)) + 1) + ranks
@@ -191,6 +183,20 @@ def _overlaps(box: Floats, last: Floats, shape: Floats, shift: Floats) -> Floats
     of_track[1] = last + np.concatenate([ahead, ahead], axis=1)
     of_track[2] = np.concatenate([middle - half, middle + half], axis=1)
     return boxes.paired_iou(box, of_track)
+
+
+def _changes(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> dict[str, Floats]:
+    """How size, sides and area differ; sides from the track's as of late and from those it had on the whole."""
+    sides = np.abs(query.shape[q] - reference.shape[r])  # (e, s, ndim)
+    return {
+        "size_change": np.abs(np.log(query.size[q] / reference.size[r])),
+        "shape_change": sides[:, 0].max(axis=1),
+        "shape_change_least": sides[:, 0].min(axis=1),
+        "build_change": sides[:, 1].max(axis=1),
+        "build_change_least": sides[:, 1].min(axis=1),
+        "aspect_change": _aspect_change(query.box[q], reference.box[r]),
+        "area_change": _log_ratio(query.area[q], reference.area[r]),
+    }
 
 
 def _as_if_not_last(query: Sightings, memory: Memory, q: Ints, r: Ints) -> dict[str, Floats]:

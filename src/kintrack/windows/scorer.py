@@ -12,8 +12,8 @@ from kintrack.core.sightings import Memory, Sightings
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.models.gtr import Graph, History
 from kintrack.models.likeness import remembered_look, with_likeness
+from kintrack.windows.conditions import conditions_of
 from kintrack.windows.features import history_features, pair_features
-from kintrack.windows.scene import scene_of
 from kintrack.windows.window import build_graph
 
 Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
@@ -80,8 +80,8 @@ class Scorer:
     def _measured(self, query: Sightings, memory: Memory, pairs: Ints, history: Ints) -> Tensor:
         """What is measured of the pairs, and how alike the two look where both were looked at."""
         reference = memory.sightings
-        scene = scene_of(memory, int(query.frame.max(initial=0)))
-        features = self._tensor(pair_features(query, memory, pairs, scene))
+        conditions = conditions_of(memory, int(query.frame.max(initial=0)))
+        features = self._tensor(pair_features(query, memory, pairs, conditions))
         if query.appearance is None or reference.appearance is None:
             return features
         last = self._tensor(reference.appearance)

@@ -21,8 +21,8 @@ from kintrack.config import HISTORY_FEATURES, PAIR_FEATURES, ModelConfig, Tracke
 from kintrack.core.detections import Bools, Ints
 from kintrack.core.sightings import Memory, Sightings, candidates, neighbours
 from kintrack.models.gtr import Graph, History
+from kintrack.windows.conditions import conditions_of
 from kintrack.windows.features import Features, history_features, neighbour_features, node_features, pair_features
-from kintrack.windows.scene import scene_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +167,8 @@ def follow(
         memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
         pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, not wholes)
         if len(pairs):
-            scene = scene_of(memory, int(query.frame[0]))
-            features = pair_features(query, memory, pairs, scene)
+            conditions = conditions_of(memory, int(query.frame[0]))
+            features = pair_features(query, memory, pairs, conditions)
             same = _same(identity, query.row, memory, pairs, wholes)
             hard = is_hard(features, pairs, same)
             n_easy += not hard

@@ -13,7 +13,7 @@ from kintrack.core.detections import Floats
 from kintrack.core.sightings import FAST, Memory
 
 HORIZON = 10
-"""Frames back from the one that is asked about of which a scene speaks."""
+"""Frames back from the one that is asked about that count."""
 DOUBT = 10.0
 """How many sightings of the usual kind are added to those that were seen, so that few prove little."""
 USUAL_RATE = 0.02
@@ -22,8 +22,8 @@ USUAL_SCATTER, USUAL_STEP = 0.05, 0.1  # sizes
 LEAST = 0.01  # sizes that are added to lengths before their logarithm is taken: an annotation is no more exact
 
 
-class Scene(NamedTuple):
-    """Numbers for all that a frame asks; the defaults are those of a scene of which nothing is known."""
+class Conditions(NamedTuple):
+    """What is the same for all that a frame asks; the defaults are those of a scene of which nothing is known."""
 
     misses: float = 0.0
     """How often a track goes on after a gap, against the usual: the logarithm of the ratio."""
@@ -43,10 +43,10 @@ class Scene(NamedTuple):
     """(ndim,) pixels per frame that they have in common, because they fly together or the camera turns."""
 
 
-UNKNOWN = Scene()
+UNKNOWN = Conditions()
 
 
-def scene_of(memory: Memory, frame: int) -> Scene:
+def conditions_of(memory: Memory, frame: int) -> Conditions:
     """The scene as the memory knows it when a frame is asked about; the frame's own detections play no part."""
     seen = memory.sightings
     if not len(seen):
@@ -55,13 +55,13 @@ def scene_of(memory: Memory, frame: int) -> Scene:
     later, earlier = memory.steps
     later, earlier = later[recent[later]], earlier[recent[later]]
     took = (seen.frame[later] - seen.frame[earlier]).astype(np.float64)
-    moved = _length(seen.centre[later] - seen.centre[earlier]) / (seen.size[later] * np.sqrt(took))
+    moved = np.linalg.norm(seen.centre[later] - seen.centre[earlier], axis=1) / (seen.size[later] * np.sqrt(took))
     last = memory.last[recent[memory.last]]
     gone, once = seen.frame[last] < frame - 1, seen.count[last] == 1
     moving = last[seen.count[last] > 1]
     settled = last[seen.count[last] > 2]
     n = int(recent.sum())
-    return Scene(
+    return Conditions(
         misses=_against_usual((took > 1).sum(), len(took)),
         gap=float(np.log(took).sum() / (len(took) + DOUBT)),
         flashes=_against_usual((gone & once).sum(), n),
@@ -71,10 +71,6 @@ def scene_of(memory: Memory, frame: int) -> Scene:
         step=_mean_length(moved, USUAL_STEP),
         velocity=_geometric_median(seen.velocity[moving, FAST]) if len(moving) else 0.0,
     )
-
-
-def _length(vectors: Floats) -> Floats:
-    return np.sqrt((vectors * vectors).sum(axis=1))
 
 
 def _against_usual(happened: float, n: float) -> float:
@@ -95,7 +91,7 @@ def _geometric_median(points: Floats, rounds: int = 4) -> Floats:
     """
     middle = points.mean(axis=0)
     for _ in range(rounds):
-        far = _length(points - middle)
+        far = np.linalg.norm(points - middle, axis=1)
         weight = 1.0 / (far + 0.1 * far.mean() + 1e-12)
         middle = weight @ points / weight.sum()
     return np.asarray(middle)
