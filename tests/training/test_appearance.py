@@ -142,6 +142,7 @@ def test_crops_are_seen_in_another_light_unless_that_is_set_to_nothing():
     truth = simulate({"preset": "crossing", "n_frames": 14}, 0)
     video = ArrayVideo(np.random.default_rng(0).integers(0, 255, (14, 320, 320, 1), np.uint8))
     options = {"simulated": 0.0, "noisy": 0.0, "max_stride": 1, "truth": [truth], "videos": [video]}
+    options["augment"] = {"flip": 0, "quarters": False}  # these move boxes, too
     plain, changed = clips_of(other_light=0.0, **options), clips_of(other_light=1.0, **options)
     for i in range(3):
         a, b = plain[i], changed[i]

@@ -24,7 +24,7 @@ class ConvEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         stages: list[nn.Module] = []
-        before = config.channels
+        before = config.channels * len(config.anchors)
         for stage in range(4):
             width = config.width * 2**stage
             stages += [
@@ -58,9 +58,10 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, backbone: nn.Module, n_features: int) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(not config.frozen)
+        self.n_anchors = len(config.anchors)
         # Such features are all of one sign and size; without their mean and scale they differ by more.
         self.level = nn.LayerNorm(n_features, elementwise_affine=False)
-        self.project = nn.Linear(n_features, config.dim)
+        self.project = nn.Linear(n_features * self.n_anchors, config.dim)
 
     def train(self, mode: bool = True) -> "PretrainedEncoder":
         super().train(mode)
@@ -68,9 +69,11 @@ class PretrainedEncoder(nn.Module):
         return self
 
     def forward(self, crops: Float[Tensor, "n c s s"]) -> Float[Tensor, "n d"]:
-        """Features of crops whose pixels are in [0, 1]; grey is shown as three equal colours."""
-        found = self.backbone(crops.expand(-1, 3, -1, -1))
-        return nn.functional.normalize(self.project(self.level(found)), dim=1)
+        """Features of crops whose pixels are in [0, 1]; grey is shown as three equal colours, each anchor by itself."""
+        n, channels, *size = crops.shape
+        single = crops.reshape(n * self.n_anchors, channels // self.n_anchors, *size)
+        found = self.level(self.backbone(single.expand(-1, 3, -1, -1)))  # (n a, f)
+        return nn.functional.normalize(self.project(found.reshape(n, self.n_anchors * found.shape[1])), dim=1)
 
 
 class _Standardised(nn.Module):

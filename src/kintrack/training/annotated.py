@@ -8,9 +8,10 @@ from kintrack import io
 from kintrack.config import EncoderConfig
 from kintrack.core.clip import Clip
 from kintrack.core.tracks import Tracks
-from kintrack.core.video import Video
+from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import InputError
 from kintrack.windows.crops import crop_detections
+from kintrack.windows.shown import has_anchors
 
 
 def load_annotated(
@@ -44,16 +45,32 @@ def load_annotated(
     return truth, pixels if encoder else None
 
 
+def load_masks(sources: Sequence[str | Path]) -> list[LabelVideo | None]:
+    """The label images of those sources that are folders of them, for crops; None for the others."""
+    paths = [path for path, _ in io.find_pairs(list(sources))]
+    return [io.load_labels(path) if path.is_dir() else None for path in paths]
+
+
 def whole_clips(
-    truth: list[Tracks], pixels: list[Video] | None, n_frames: int, encoder: EncoderConfig | None
+    truth: list[Tracks],
+    pixels: list[Video] | None,
+    n_frames: int,
+    encoder: EncoderConfig | None,
+    masks: Sequence[LabelVideo | None] | None = None,
 ) -> list[Clip]:
-    """Each video as it is annotated, cut into clips of ``n_frames`` that follow each other: what is validated on."""
+    """Each video as it is annotated, cut into clips of ``n_frames`` that follow each other: what is validated on.
+
+    Rows that the tracker would set aside because their crops lack an anchor are not in them.
+    """
     clips = []
     for i, tracks in enumerate(truth):
+        if encoder is not None:
+            tracks = tracks.take(has_anchors(tracks.detections, encoder))
         for start in range(0, tracks.detections.n_frames, n_frames):
             part = tracks.take(tracks.detections.rows(start, start + n_frames))
             crops = None
             if pixels is not None and encoder is not None:
-                crops = crop_detections(pixels[i], part.detections, slice(None), encoder)
+                labels = masks[i] if masks else None
+                crops = crop_detections(pixels[i], part.detections, slice(None), encoder, labels=labels)
             clips += [Clip(part.detections, part.track, crops=crops, video=i)] if len(part) else []
     return clips

@@ -7,6 +7,8 @@ Clip number i of epoch e is made from (seed, e, i) alone: the same on every mach
 workers, and after any interruption.
 """
 
+import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -19,11 +21,15 @@ from kintrack.config import DataConfig, EncoderConfig
 from kintrack.core.clip import Clip, Crops
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.tracks import Tracks
-from kintrack.core.video import Video
-from kintrack.errors import InputError
+from kintrack.core.video import LabelVideo, Video
+from kintrack.errors import ConfigError, InputError
 from kintrack.sim import Scene, observe, random_noise, random_world, stage
+from kintrack.training.augment import left_out, random_view, seen_from, without_some_keypoints
 from kintrack.training.looks import drawn_looks, in_another_light
 from kintrack.windows.crops import crop_detections
+from kintrack.windows.shown import has_anchors, needs_keypoints
+
+_log = logging.getLogger(__name__)
 
 
 class Clips:
@@ -35,6 +41,7 @@ class Clips:
         videos: the pixels of each of `truth`, for a model with a visual encoder.
         encoder: how the model wants its crops; None for a model without a visual encoder.
         seed: what all chance is drawn from.
+        labels: the masks of each of `truth`, None where it has none; for crops that show them.
     """
 
     def __init__(
@@ -44,10 +51,15 @@ class Clips:
         videos: Sequence[Video] | None = None,
         encoder: EncoderConfig | None = None,
         seed: int = 0,
+        labels: Sequence[LabelVideo | None] | None = None,
     ) -> None:
         self.config = DataConfig.of(config)
         self.truth = [t.take(t.track >= 0) for t in truth]
+        if encoder is not None:
+            self.truth = [_with_anchors(t, encoder) for t in self.truth]
+            _check_drawable(encoder, self.config)
         self.videos = videos
+        self.labels = labels or [None] * len(self.truth)
         self.encoder = encoder
         self.seed = seed
         self.epoch = 0
@@ -83,20 +95,24 @@ class Clips:
         truth = self._not_too_many(self.truth[video], rng)
         n_objects = len(truth) / max(len(np.unique(truth.detections.frame)), 1)
         stretch, timing = _stretch(truth, self._n_frames(n_objects), self.config.max_stride, rng)
-        clip = self._observed(stretch, rng)
-        if self.encoder is None or self.videos is None:
-            return replace(clip, video=video)
-        frame = timing.start + timing.step * clip.detections.frame
+        pixels = self.videos[video] if self.encoder is not None and self.videos is not None else None
+        shape = pixels.shape[1:3] if pixels is not None else _shape(stretch.detections)
+        chance = rng.spawn(1)[0]  # so that all else is the same, varied or not
+        seen = random_view(self.config.augment, self.config.other_light, shape, chance, pixels is not None)
+        stretch = stretch if seen is None else seen_from(stretch, *seen)
+        clip = replace(self._observed(stretch, rng), video=video)
+        if self.encoder is None or pixels is None:
+            return clip
         # Backward in time the video's rows are the other way round: sorted for reading, and put back in place.
-        shown = Detections.of(frame, clip.detections.box)
-        place = np.argsort(np.argsort(frame, kind="stable"))
-        crops = crop_detections(self.videos[video], shown, place, self.encoder)
-        return self._lit(replace(clip, video=video), crops, rng)
+        shown = _shown(clip, stretch, timing)
+        place = np.argsort(np.argsort(timing.start + timing.step * clip.detections.frame, kind="stable"))
+        view, labels = None if seen is None else seen[0], self.labels[video]
+        return self._lit(clip, crop_detections(pixels, shown, place, self.encoder, view=view, labels=labels), rng)
 
     def _lit(self, clip: Clip, crops: Crops, rng: Generator) -> Clip:
         """The clip with its crops, most often in another light."""
         is_other = rng.random() < self.config.other_light
-        return replace(clip, crops=in_another_light(crops, rng) if is_other else crops)
+        return replace(clip, crops=in_another_light(crops, rng, self.config.augment) if is_other else crops)
 
     def _world(self, rng: Generator) -> Scene:
         world = random_world(rng, max_individuals=self.config.max_objects)
@@ -122,7 +138,14 @@ class Clips:
     def _observed(self, truth: Tracks, rng: Generator) -> Clip:
         noise = random_noise(rng) if rng.random() < self.config.noisy else None
         detections, identity = observe(truth, noise, rng)
+        detections = without_some_keypoints(detections, self.config.keypoint_dropout, rng)
+        kept = ~left_out(detections, self.config.detection_dropout, rng)
+        if self.encoder is not None:
+            kept &= has_anchors(detections, self.encoder)
+        detections, identity = detections.take(kept), identity[kept]
         blank = {name: None for name in ("score", "area", "keypoints") if rng.random() < self.config.blank}
+        if self.encoder is not None and needs_keypoints(self.encoder):
+            blank.pop("keypoints", None)  # without them there are no crops
         if "keypoints" in blank:
             blank |= {"keypoint_score": None, "skeleton": None}
         detections = detections.with_columns(**blank)
@@ -131,6 +154,46 @@ class Clips:
         else:
             history = _mistaken(identity, detections.frame, self.config, rng)
         return Clip(detections, identity, history=history, video=-1)
+
+
+def _with_anchors(truth: Tracks, encoder: EncoderConfig) -> Tracks:
+    """The rows of which there is a crop; says how many are left out."""
+    kept = has_anchors(truth.detections, encoder)
+    if kept.all():
+        return truth
+    _log.warning(
+        "%d of %d detections are not learned from: they lack %s, which their crops show (handle_missing)",
+        int((~kept).sum()), len(kept), " or ".join(encoder.anchors),
+    )  # fmt: skip
+    return truth.take(kept)
+
+
+def _check_drawable(encoder: EncoderConfig, config: DataConfig) -> None:
+    """Raises where crops show what simulated worlds do not have."""
+    if config.simulated and (needs_keypoints(encoder) or encoder.own_mask):
+        raise ConfigError(
+            "simulated worlds have neither masks nor the keypoints of your animals, by which this model's crops are "
+            "made (model.encoder: anchors, dilation_radius, own_mask); set data.simulated to 0"
+        )
+
+
+def _shape(detections: Detections) -> tuple[int, int]:
+    """(Y, X) of the video, or of all that is known to be in it."""
+    if detections.video is not None and detections.video.shape is not None:
+        return detections.video.shape
+    upper = np.nan_to_num(detections.box[:, 2:4]).max(axis=0, initial=1.0)
+    return math.ceil(upper[1]), math.ceil(upper[0])
+
+
+def _shown(clip: Clip, truth: Tracks, timing: "_Timing") -> Detections:
+    """The clip's detections in the frames of its video, each with the mask of whom it is a detection of."""
+    seen, label, known = clip.detections, None, truth.detections
+    if known.label is not None:
+        place = {key: i for i, key in enumerate(zip(known.frame.tolist(), truth.track.tolist(), strict=True))}
+        rows = [place.get(key, -1) for key in zip(seen.frame.tolist(), clip.identity.tolist(), strict=True)]
+        label = np.append(known.label, 0)[rows]
+    frame = timing.start + timing.step * seen.frame
+    return Detections.of(frame, seen.box, keypoints=seen.keypoints, skeleton=seen.skeleton, label=label)
 
 
 class _Timing(NamedTuple):

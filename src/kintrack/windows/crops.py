@@ -205,19 +205,32 @@ def _crop(
         view: from the frame's coordinates to the square's.
     """
     if view is not None:
-        return _turned_crop(image, square, mix, which, view)
+        turned = view.matrix[:, :2]
+        if turned[turned != 0].size > 2:
+            return _turned_crop(image, square, mix, which, view)
+        ends = view.inverse(np.array([square.corner, square.corner + square.side]))
+        upright = _Square(ends.min(axis=0), float(np.ptp(ends[:, 0])), square.size)
+        crop, covered = _crop(image, upright, mix, which)
+        return _lying(crop, turned), _lying(covered, turned)
     across, columns, x_covered = _weights(square.corner[0], square.side, square.size, image.shape[1])
     down, rows, y_covered = _weights(square.corner[1], square.side, square.size, image.shape[0])
     bright = _bright(image[rows, columns], mix)
-    covered = np.asarray(np.outer(y_covered, x_covered))
+    covered: Crops = np.asarray(np.outer(y_covered, x_covered), np.float32)
     if which is not None:
         mine = which(rows, columns).astype(np.float32)
         bright, covered = bright * mine, down @ mine @ across.T
-    return np.asarray(down @ bright @ across.T, np.float32), np.asarray(covered, np.float32)
+    return np.asarray(down @ bright @ across.T, np.float32), covered
+
+
+def _lying(crop: Crops, turned: Floats) -> Crops:
+    """(..., S, S) a crop mirrored and turned by right angles, as a matrix (2, 2) says."""
+    crop = crop if turned[0, 0] else crop.swapaxes(-1, -2)
+    crop = crop if turned[0].sum() > 0 else crop[..., ::-1]
+    return crop if turned[1].sum() > 0 else crop[..., ::-1, :]
 
 
 def _turned_crop(image: Pixels, square: _Square, mix: Crops, which: _Which | None, view: Affine) -> tuple[Crops, Crops]:
-    """`_crop` of a turned frame: of the frame only that part is turned which the square shows."""
+    """`_crop` of a frame that was turned by any angle: only that part of it is turned which the square shows."""
     x, y = square.corner
     zoom = square.size / square.side
     into = Affine(np.array([[zoom, 0, -zoom * x], [0, zoom, -zoom * y]])) @ view  # from the frame to the crop

@@ -104,7 +104,7 @@ def iter_dreem_crops(
         InputError: the video has channels that are no colours.
         ConfigError: the detections lack what the crops are to show.
     """
-    byte = config.intensity == "byte" or (config.intensity == "auto" and detections.label is not None)
+    byte = is_byte(detections, config)
     if video.shape[3] == 2:
         raise InputError("the video has 2 channels; a model of DREEM wants 1 (grey) or 3 (red, green, blue)")
     box = box.reshape(len(detections), -1, 4)
@@ -123,6 +123,11 @@ def iter_dreem_crops(
             if row + 1 - start == len(crops):
                 yield np.arange(start, row + 1), crops
                 start = row + 1
+
+
+def is_byte(detections: Detections, config: DreemCrops) -> bool:
+    """Whether brightness goes from 0 to 255, not to 1."""
+    return config.intensity == "byte" or (config.intensity == "auto" and detections.label is not None)
 
 
 def _bright(image: Pixels, byte: bool) -> Crops:

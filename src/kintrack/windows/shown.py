@@ -66,8 +66,11 @@ def has_anchors(detections: Detections, config: CropConfig) -> Bools:
 
 
 def mask_centres(detections: Detections, labels: LabelVideo) -> Floats:
-    """(N, 2) the centre of mass of each row's mask; nan where the row has none."""
-    out = np.full((len(detections), 2), np.nan)
+    """(N, 2) the centre of mass of each row's mask.
+
+    Of a row without one (a label of 0 or less) the middle of its box; nan where the label is not in the image.
+    """
+    out = detections.centre
     if detections.label is None:
         return out
     for frame in np.unique(detections.frame):
@@ -80,7 +83,8 @@ def mask_centres(detections: Detections, labels: LabelVideo) -> Floats:
         x = np.bincount(index, weights=np.tile(np.arange(image.shape[1]) + 0.5, image.shape[0])) / area
         place = np.minimum(np.searchsorted(values, detections.label[rows]), len(values) - 1)
         found = values[place] == detections.label[rows]
-        out[rows] = np.where(found[:, None], np.stack([x[place], y[place]], axis=1), np.nan)
+        centre = np.where(found[:, None], np.stack([x[place], y[place]], axis=1), np.nan)
+        out[rows] = np.where((detections.label[rows] > 0)[:, None], centre, out[rows])
     return out
 
 
