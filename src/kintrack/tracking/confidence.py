@@ -68,6 +68,15 @@ def confidence(scores: Floats, rows: Ints, columns: Ints, temperature: float = 1
     return np.asarray(expit((decision_log_odds(scores, rows, columns) + side * bias) / temperature))
 
 
+def share(scores: Floats) -> Floats:
+    """(Q, M) the probability of each track among those that a detection may be, where "none of them" has score 0.
+
+    >>> share(np.array([[np.log(4), 0.0, -np.inf]])).round(3).tolist()
+    [[0.667, 0.167, 0.0]]
+    """
+    return np.asarray(np.exp(scores - np.logaddexp(0.0, _log_sum(scores, axis=1))[:, None]))
+
+
 def fit_calibration(log_odds: Floats, is_link: Bools, right: Bools) -> tuple[float, float]:
     """The temperature and the bias that make right decisions likely and wrong ones unlikely (least NLL).
 

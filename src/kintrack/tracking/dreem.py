@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from kintrack.config_dreem import DreemTrackerConfig
 from kintrack.core.detections import Bools, Detections, Floats, Ints, Skeleton
+from kintrack.core.records import FrameRecord, Watch, Weighed
 from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.tracks import Tracks
 from kintrack.errors import AlignmentError, ConfigError, nearest_name
@@ -31,9 +32,12 @@ class DreemTracker:
         shape: (Y, X) of the image, in whose diagonals DREEM measures distance; hardly matters.
         axis: (N, 3) where each row of the table points, see `dreem_scores.axes`; made from keypoints where not given.
         skeleton: names the keypoints.
+        persistent_tracking: whether the memory lives on from one call to the next (chunks of one video), or each call
+            is a video of its own.
 
     Attributes:
         flagged: the frames that a person should look at.
+        watch: is told of each frame what was weighed; nobody, unless it is set.
     """
 
     def __init__(
@@ -43,8 +47,11 @@ class DreemTracker:
         shape: tuple[int, int] | None = None,
         axis: Floats | None = None,
         skeleton: Skeleton | None = None,
+        persistent_tracking: bool = False,
     ) -> None:
         self.config = DreemTrackerConfig.of(config)
+        self.persistent_tracking = persistent_tracking
+        self.watch: Watch | None = None
         self.diagonal = float(np.hypot(*shape)) if shape else 1.0
         self._axis = axis
         self._front = _positions(self.config.front_nodes, skeleton)
@@ -58,14 +65,15 @@ class DreemTracker:
         self.flagged: list[int] = []
 
     def __call__(self, score: Score, detections: Detections, seen: Sightings | None = None) -> Tracks:
-        """The tracks of a table of detections, which is a video of its own.
+        """The tracks of a table of detections.
 
         Args:
             score: says how much a query is a remembered sighting.
             detections: in the order of time.
             seen: the same rows as the score wants to see them; their boxes are what overlaps.
         """
-        self.reset()
+        if not self.persistent_tracking:
+            self.reset()
         track, confidence = self.update(score, Sightings.of(detections) if seen is None else seen)
         return Tracks(detections, track, confidence=confidence)
 
@@ -95,10 +103,13 @@ class DreemTracker:
     def _step(self, score: Score, query: Sightings) -> tuple[Ints, Floats]:
         """One frame."""
         memory = Memory.like(query) if self._memory is None else self._forget(self._memory, int(query.frame[0]))
-        track, certainty = np.full(len(query), -1, np.int64), np.full(len(query), np.nan)
+        track, certainty, weighed = np.full(len(query), -1, np.int64), np.full(len(query), np.nan), None
         if len(memory):
             ids, column = np.unique(memory.track, return_inverse=True)
-            matrix = self._scores(score, query, memory, column, len(ids))
+            pairs = np.stack(np.divmod(np.arange(len(query) * len(memory)), len(memory)), axis=1)
+            logits = np.asarray(score(query, memory, pairs))
+            steps = self._scores(logits.reshape(len(query), len(memory)), query, memory, column, len(ids))
+            matrix = steps["score"]
             log_p = scores.log_certainty(matrix, self.config.temperature)
             if scores.uncertain(log_p, self.config.confidence_threshold):
                 self.flagged.append(int(query.frame[0]))
@@ -106,25 +117,28 @@ class DreemTracker:
             kept = self._is_enough(matrix[rows, columns], np.bincount(column)[columns])
             rows, columns = rows[kept], columns[kept]
             track[rows], certainty[rows] = ids[columns], np.exp(log_p[rows, columns])
+            weighed = Weighed(ids, pairs, logits, steps, np.exp(log_p))
         self._begin(query, track)
         self._memory = memory.remember(query, track, self.config.window_size)
+        if self.watch is not None:
+            self.watch(FrameRecord(query, memory, track, certainty, weighed))
         return track, certainty
 
-    def _scores(self, score: Score, query: Sightings, memory: Memory, column: Ints, n: int) -> Floats:
-        """(Q, M) the score of each detection and track."""
+    def _scores(self, logits: Floats, query: Sightings, memory: Memory, column: Ints, n: int) -> dict[str, Floats]:
+        """(Q, M) the `score` of each detection and track, and what it was before each step, by DREEM's names."""
         c, seen = self.config, memory.sightings
-        q, r = np.divmod(np.arange(len(query) * len(memory)), len(memory))
-        logits = np.asarray(score(query, memory, np.stack([q, r], axis=1))).reshape(len(query), len(memory))
         last = seen.take(memory.last[np.argsort(memory.track[memory.last])])  # in the order of their ids
         matrix = scores.summed(scores.frame_probability(logits, seen.frame), column, n)
-        matrix = scores.with_overlap(matrix, query.box, last.box, c.iou)
+        steps = {"traj_score": matrix}
+        if c.iou is not None:
+            steps["weight_iou"] = matrix = scores.with_overlap(matrix, query.box, last.box, c.iou)
         if c.max_center_dist is not None:
             far = scores.too_far(query.box, last.box, c.max_center_dist, self.diagonal)
-            matrix = scores.penalised(matrix, far, c.distance_penalty_multiplier)
+            steps["max_center_dist"] = matrix = scores.penalised(matrix, far, c.distance_penalty_multiplier)
         if c.max_angle_diff > 0:
             turned = scores.too_turned(self._axes(query), self._axes(last), np.radians(c.max_angle_diff))
-            matrix = scores.penalised(matrix, turned, c.angle_diff_penalty_multiplier)
-        return matrix
+            steps["angle_diff_weight"] = matrix = scores.penalised(matrix, turned, c.angle_diff_penalty_multiplier)
+        return steps | {"score": matrix}
 
     def _is_enough(self, score: Floats, sightings: Ints) -> Bools:
         """Which pairs are kept: those above the threshold, or all once there may be no more tracks."""

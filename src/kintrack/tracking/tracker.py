@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from kintrack.config import TrackerConfig
 from kintrack.core.detections import Detections, Floats, Ints
+from kintrack.core.records import FrameRecord, Watch, Weighed
 from kintrack.core.sightings import Memory, Sightings, candidates, gated_distance
 from kintrack.core.tracks import Tracks
 from kintrack.errors import AlignmentError
 from kintrack.tracking.assign import assign
 from kintrack.tracking.confidence import confidence as confidence_of
+from kintrack.tracking.confidence import share
 from kintrack.tracking.scores import track_scores
 
 
@@ -38,6 +40,9 @@ class Tracker:
         config: a `TrackerConfig`, or a mapping of its keys.
         persistent_tracking: whether the memory lives on from one call to the next (chunks of one video), or each call
             is a video of its own.
+
+    Attributes:
+        watch: is told of each frame what was weighed; nobody, unless it is set.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Tracker:
     ) -> None:
         self.config = TrackerConfig.of(config)
         self.persistent_tracking = persistent_tracking
+        self.watch: Watch | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -106,12 +112,14 @@ class Tracker:
         c = self.config
         memory = Memory.like(query) if self._memory is None else self._memory
         memory = self._still_looked_for(memory, int(query.frame[0]))
-        track, confidence = self._link(score, query, memory)
+        track, confidence, weighed = self._link(score, query, memory)
         first = self._next_id
         alone = track < 0
         self._start(query, memory, track)
         confidence[alone & (track < first)] = np.nan  # it is left over, or guessed at by `_bind_lost`: no start
         self._memory = memory.remember(query, track, c.memory)
+        if self.watch is not None:
+            self.watch(FrameRecord(query, memory, track, confidence, weighed))
         return track, confidence
 
     def _still_looked_for(self, memory: Memory, frame: int) -> Memory:
@@ -122,11 +130,12 @@ class Tracker:
         max_gap = min(c.max_gap, c.max_lost) if c.returning == "new" else c.max_gap
         return memory.live(frame, max_gap, c.gap_per_sighting)
 
-    def _link(self, score: Score, query: Sightings, memory: Memory) -> tuple[Ints, Floats]:
+    def _link(self, score: Score, query: Sightings, memory: Memory) -> tuple[Ints, Floats, Weighed | None]:
         """Each detection's track among those remembered, -1 for none, and how sure that is; nan without candidates."""
         c = self.config
         track = np.full(len(query), -1, np.int64)
         confidence = np.full(len(query), np.nan)
+        weighed = None
         pairs = candidates(query, memory, c.candidates, c.gate, c.gate_gap, c.compare == "sightings")
         if len(pairs):
             ids, column = np.unique(memory.track, return_inverse=True)
@@ -135,7 +144,9 @@ class Tracker:
             rows, columns = assign(scores - np.log(c.threshold / (1.0 - c.threshold)))
             track[rows] = ids[columns]
             confidence = confidence_of(scores, rows, columns, c.confidence_temperature, c.confidence_bias)
-        return track, confidence
+            if self.watch is not None:
+                weighed = Weighed(ids, pairs, logits, {"score": scores}, share(scores))
+        return track, confidence, weighed
 
     def _start(self, query: Sightings, memory: Memory, track: Ints) -> None:
         """Gives ids to the detections that fit no track, in place: new ones, or lost ones once all are given out."""
