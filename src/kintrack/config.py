@@ -307,6 +307,12 @@ class TrainConfig(Config):
         """Arguments without a name are for the default optimiser."""
         return {**_ADAMW, **given} if isinstance(given, Mapping) and "name" not in given else given
 
+    @pydantic.field_validator("scheduler", mode="before")
+    @classmethod
+    def _each_time(cls, given: Any) -> Any:
+        """It looks after every epoch, or step, where it is not said how often."""
+        return {"frequency": 1, **given} if isinstance(given, Mapping) else given
+
     def card(self) -> dict[str, Any]:
         """What goes with the weights of this training: the tracker that they were trained for."""
         return {"tracker": self.tracker.of_any_video()}

@@ -117,15 +117,17 @@ def with_source(card: dict[str, Any], name_or_path: str | Path) -> dict[str, Any
     return {**card, "crops": told | card.get("crops", {}), "source": source}
 
 
-def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer":
+def load_weights(name_or_path: str | Path, device: str = "auto") -> "GlobalTrackingTransformer | DreemTransformer":
     """A model that training can begin with; see `load_model`.
 
     Raises:
-        CheckpointError: as there, and if the model has no weights, or is DREEM's.
+        CheckpointError: as there, and if the model has no weights.
     """
     from kintrack.models import checkpoint
 
-    return checkpoint.load_own(find_model(name_or_path), choose_device(device))
+    model = checkpoint.load_model(find_model(name_or_path), choose_device(device))
+    model.card = with_source(model.card, name_or_path)
+    return model
 
 
 def model_facts(name_or_path: str | Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 
 from golden.dreem import seeded
 from kintrack.errors import CheckpointError
-from kintrack.models.checkpoint import convert, load_model, load_own, read_card, save_model
+from kintrack.models.checkpoint import convert, load_model, read_card, save_model
 from kintrack.models.dreem import DreemTransformer, DreemWindow
 from kintrack.models.dreem_checkpoint import from_dreem
 from kintrack.models.pickles import objects_named, plain, read_inert
@@ -48,11 +48,6 @@ def test_a_converted_model_comes_back_from_our_own_file(tmp_path):
     assert np.array_equal(matrix(again), matrix(model))
     assert read_card(path)["tracker"] == {"kind": "dreem"} and again.card == model.card
     assert "converted from descriptor.ckpt" in read_card(path)["about"]
-
-
-def test_training_goes_on_only_with_our_own_models():
-    with pytest.raises(CheckpointError, match=r"descriptor\.ckpt is a model of DREEM, which kintrack tracks with and"):
-        load_own(REAL)
 
 
 def test_tensors_that_do_not_fit_dreems_config_are_named(tmp_path):

@@ -166,6 +166,7 @@ class Clip(Sequence[Frame]):
         history: (N,) int64, the tracks by which sightings are remembered in training, where they are not the truth
             (a tracker's tracks, or the truth with mistakes).
         crops: (N, C, S, S) float32, pixels around each in [0, 1].
+        shown: (N, A, 4) what the crops around each of A anchors show, for a model that is told (one of DREEM).
         predicted: (N,) int64, the track each was given; -1 for none.
         video: which video it is a part of. Where this changes, a tracker forgets.
         frames: (T,) int64, the frames, increasing; those with detections where not given.
@@ -175,6 +176,7 @@ class Clip(Sequence[Frame]):
     identity: Ints
     history: Ints | None = None
     crops: Crops | None = None
+    shown: Floats | None = None
     predicted: Ints | None = None
     video: str | int = 0
     frames: Ints = field(default=None)  # type: ignore[arg-type]  # filled below
@@ -194,6 +196,12 @@ class Clip(Sequence[Frame]):
             object.__setattr__(self, "crops", _frozen(self.crops, np.float32))
             if self.crops.ndim != 4 or len(self.crops) != n:
                 raise InputError(f"crops have shape {self.crops.shape}; wanted ({n}, C, S, S), one for each detection")
+        if self.shown is not None:
+            object.__setattr__(self, "shown", _frozen(self.shown, np.float64))
+            if self.shown.ndim != 3 or len(self.shown) != n or self.shown.shape[2] != 4:
+                raise InputError(
+                    f"shown has shape {self.shown.shape}; wanted ({n}, A, 4), a box for each anchor's crop"
+                )
         seen = np.unique(self.detections.frame)
         object.__setattr__(self, "frames", _frozen(seen if self.frames is None else self.frames, np.int64))
         if (np.diff(self.frames) <= 0).any():
@@ -249,7 +257,8 @@ class Clip(Sequence[Frame]):
     def _part(self, frame: Frame) -> "Clip":
         """The clip of one of its frames."""
         rows = frame._rows
-        columns = {n: None if (c := getattr(self, n)) is None else c[rows] for n in ("history", "crops", "predicted")}
+        names = ("history", "crops", "shown", "predicted")
+        columns = {n: None if (c := getattr(self, n)) is None else c[rows] for n in names}
         ids = np.array([frame.frame_id])
         return Clip(self.detections.take(rows), self.identity[rows], video=self.video, frames=ids, **columns)
 
@@ -356,9 +365,14 @@ def _joined(parts: list[Clip], frames: Ints, video: str | int) -> Clip:
     if not filled:
         return Clip(Detections.empty(), np.zeros(0, np.int64), video=video, frames=frames)
     detections = Detections.concat([_completed(part.detections, filled) for part in filled])
-    known = [part.crops for part in filled if part.crops is not None]
-    if known and len(known) < len(filled):
-        raise InputError(f"{len(known)} of {len(filled)} frames have crops; give crops to all of them, or to none")
+    pixels = {}
+    for name in ("crops", "shown"):
+        known = [column for part in filled if (column := getattr(part, name)) is not None]
+        if known and len(known) < len(filled):
+            raise InputError(
+                f"{len(known)} of {len(filled)} frames have {name}; give {name} to all of them, or to none"
+            )
+        pixels[name] = np.concatenate(known) if known else None
     ids = {}
     for name in ("history", "predicted"):
         columns = [getattr(part, name) for part in filled]
@@ -367,8 +381,7 @@ def _joined(parts: list[Clip], frames: Ints, video: str | int) -> Clip:
         merged = [u if c is None else c for c, u in zip(columns, unknown, strict=True)]
         ids[name] = np.concatenate(merged) if given else None
     identity = np.concatenate([part.identity for part in filled])
-    crops = np.concatenate(known) if known else None
-    return Clip(detections, identity, crops=crops, video=video, frames=frames, **ids)
+    return Clip(detections, identity, video=video, frames=frames, **pixels, **ids)
 
 
 def _completed(table: Detections, parts: list[Clip]) -> Detections:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from kintrack.config import ModelConfig
 from kintrack.errors import CheckpointError, ConfigError, OutputError
 from kintrack.models.dreem import DreemTransformer
 from kintrack.models.dreem_checkpoint import from_dreem, is_dreem
@@ -34,7 +35,6 @@ ENTRY = "kintrack"  # what marks a Lightning checkpoint as ours
 
 Model = GlobalTrackingTransformer | DreemTransformer
 
-_OWN = "give a model that kintrack train wrote"
 _WANTED = "give a .safetensors or .ckpt that kintrack train wrote, or a .ckpt of DREEM"
 
 # Lightning keeps the runner's attributes apart by prefix; the model is its attribute `model`.
@@ -90,18 +90,6 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     return assemble(path, config, tensors, card).to(device).eval()
 
 
-def load_own(path: str | Path, device: str | torch.device = "cpu") -> GlobalTrackingTransformer:
-    """`load_model` where only a model of kintrack's own will do: to go on with its training.
-
-    Raises:
-        CheckpointError: as there, and where it is a model of DREEM.
-    """
-    model = load_model(path, device)
-    if isinstance(model, DreemTransformer):
-        raise CheckpointError(f"{path} is a model of DREEM, which kintrack tracks with and does not train; {_OWN}")
-    return model
-
-
 def convert(path: str | Path) -> tuple[Model, tuple[str, ...]]:
     """The model in any checkpoint, and the names of the objects that it also held and that were left behind.
 
@@ -124,6 +112,13 @@ def convert(path: str | Path) -> tuple[Model, tuple[str, ...]]:
     return assemble(path, *from_dreem(path, found)).eval(), contents.named
 
 
+def build_model(config: ModelConfig | DreemConfig | Mapping[str, Any] | None = None) -> Model:
+    """A model with new weights: one of DREEM where the config is of one (`kind` is `dreem`), else ours."""
+    if isinstance(config, DreemConfig) or (isinstance(config, Mapping) and config.get("kind") == "dreem"):
+        return DreemTransformer(config)
+    return GlobalTrackingTransformer(config)
+
+
 def assemble(
     path: Path, config: DreemConfig | Mapping[str, Any], tensors: Mapping[str, Tensor], card: dict[str, Any]
 ) -> Model:
@@ -135,7 +130,7 @@ def assemble(
     try:
         # The weights that a new model draws are not wanted.
         with torch.random.fork_rng(devices=[]), weights_follow():
-            model = DreemTransformer(config) if isinstance(config, DreemConfig) else GlobalTrackingTransformer(config)
+            model = build_model(config)
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a model config that this version of kintrack does not know: {error}; update kintrack"
@@ -211,13 +206,13 @@ def _check_layout(path: Path, layout: Any) -> None:
 def _read_lightning(path: Path) -> _Parts:
     """Config and tensors of a checkpoint of `GTRRunner` or of DREEM; its card says what tracker it was trained for."""
     found = _safe_load(path)
-    if is_dreem(found):
-        return from_dreem(path, found)
     entry = found.get(ENTRY) if isinstance(found, dict) else None
     if not isinstance(entry, dict):
+        if is_dreem(found):
+            return from_dreem(path, found)
         raise CheckpointError(_stranger(path, found))
     _check_layout(path, entry.get("layout"))
-    card = {"tracker": entry["tracker"]} if "tracker" in entry else {}
+    card = {key: entry[key] for key in ("tracker", "crops") if key in entry}
     if entry.get("ema"):
         return entry["model"], entry["ema"], card
     state = {name.removeprefix(_PREFIX): t for name, t in found["state_dict"].items() if name.startswith(_PREFIX)}
@@ -281,4 +276,4 @@ def _check_fit(path: Path, model: Model, tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-__all__ = ["ENTRY", "LAYOUT", "Model", "assemble", "convert", "load_model", "load_own", "read_card", "save_model"]
+__all__ = ["ENTRY", "LAYOUT", "Model", "assemble", "build_model", "convert", "load_model", "read_card", "save_model"]

@@ -5,8 +5,8 @@ at every other, and a dot product is the logit. What is odd about it is reproduc
 it; each oddity is named where it is, with its number in our list of DREEM's defects.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -74,6 +74,19 @@ class DreemTransformer(nn.Module):
             features = self.encode(window.crops)
         place, time = _places(window.boxes, window.shape), _ranks(window.frame)
         return [AssociationMatrix(layer) for layer in self.transformer(features, place, time, window.query)]
+
+    def logits(self, windows: Iterable[DreemWindow]) -> Float[Tensor, "l e"]:
+        """(L, E) the logits of each layer for several windows with crops, one after the other, row by row.
+
+        All crops are encoded at once; in training, batch norm takes its statistics over all of them.
+        """
+        given = list(windows)
+        crops = [window.crops for window in given if window.crops is not None]
+        if len(crops) < len(given):
+            raise InputError("a model of DREEM looks at pixels, but a clip has no crops; give each detection its crop")
+        features = torch.split(self.encode(torch.cat(crops)), [len(each) for each in crops])
+        found = [self(replace(w, crops=None, features=f)) for w, f in zip(given, features, strict=True)]
+        return torch.stack([torch.cat([layer.matrix.flatten() for layer in each]) for each in zip(*found, strict=True)])
 
 
 def _places(boxes: Float[Tensor, "n a 4"], shape: tuple[int, int]) -> Float[Tensor, "n a 4"]:

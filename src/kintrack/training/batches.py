@@ -5,18 +5,27 @@ from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import torch
 
 from kintrack.config import ModelConfig, TrackerConfig
+from kintrack.config_dreem import DreemTrackerConfig
 from kintrack.core.clip import Clip, Crops, Frame, Instance
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.sightings import Sightings
 from kintrack.errors import ConfigError, InputError, nearest_name
-from kintrack.models.gtr import GlobalTrackingTransformer
+from kintrack.models.checkpoint import Model
+from kintrack.models.dreem import DreemTransformer, DreemWindow
+from kintrack.models.dreem_config import DreemConfig
 from kintrack.tracking import Tracker
+from kintrack.tracking.dreem import DreemTracker
+from kintrack.training.dreem import DreemBatch, tensors_to, tracked_by_dreem, window_of
 from kintrack.windows.scorer import Scorer
 from kintrack.windows.window import Window, between, follow
 
 Given = Clip | Detections | Sequence[Frame] | Sequence[Instance]
+AnyModelConfig = ModelConfig | DreemConfig
+AnyTrackerConfig = TrackerConfig | DreemTrackerConfig
+AnyTracker = Tracker | DreemTracker
 V = TypeVar("V")
 _NOTE = "This happened in"
 
@@ -28,11 +37,11 @@ class Batch(list[Clip]):
         window: of those clips that hold detections; None if none does.
     """
 
-    window: Window | None = None
+    window: Window | DreemBatch | None = None
 
     @classmethod
     def prepare(
-        cls, clips: Sequence[Clip | Sequence[Frame]], model: ModelConfig, tracker: TrackerConfig, easy: int = 1
+        cls, clips: Sequence[Clip | Sequence[Frame]], model: AnyModelConfig, tracker: AnyTrackerConfig, easy: int = 1
     ) -> Self:
         """The batch of the clips, for a model and a tracker; `easy` as in `kintrack.windows.window.follow`."""
         batch = cls(as_clips(list(clips)))
@@ -70,12 +79,19 @@ def _place(clip: Clip) -> str:
     return f"frames {clip.frames[0]} to {clip.frames[-1]} of video {clip.video!r}"
 
 
-def questions(clips: Sequence[Clip], model: ModelConfig, tracker: TrackerConfig, easy: int = 1) -> Window:
+def questions(
+    clips: Sequence[Clip], model: AnyModelConfig, tracker: AnyTrackerConfig, easy: int = 1
+) -> Window | DreemBatch:
     """The questions that a tracker asks while it goes through the clips, with the true answers.
 
     Detections without a place are left out, as the tracker leaves them out. The crops of those clips that have any are
-    in the window if the model has a visual encoder.
+    in the window if the model has a visual encoder. A model of DREEM is asked about all pairs; see `DreemBatch`.
     """
+    if isinstance(model, DreemConfig):
+        with naming(clips):
+            return DreemBatch.of(clips)
+    if not isinstance(tracker, TrackerConfig):
+        raise ConfigError("a model of ours learns the questions of our tracker; leave tracker.kind=dreem out")
     windows = []
     for clip in clips:
         with naming([clip]):
@@ -91,8 +107,14 @@ def _questions(clip: Clip, model: ModelConfig, tracker: TrackerConfig, easy: int
     return follow(seen, clip.identity[known], model, tracker, history[known], crops, easy)
 
 
-def tracked(model: GlobalTrackingTransformer, tracker: Tracker, clip: Clip) -> Clip:
+def tracked(model: Model, tracker: AnyTracker, clip: Clip) -> Clip:
     """The clip with the tracks that a model and a tracker predict. The model's mode stays as it was."""
+    if isinstance(model, DreemTransformer):
+        if not isinstance(tracker, DreemTracker):
+            raise ConfigError("a model of DREEM goes with DREEM's tracker alone; give tracker.kind=dreem")
+        return tracked_by_dreem(model, tracker, clip)
+    if isinstance(tracker, DreemTracker):
+        raise ConfigError("a model of ours learns the questions of our tracker; leave tracker.kind=dreem out")
     was_training = model.training
     model.eval()
     try:
@@ -118,11 +140,18 @@ def by_mode(given: Mapping[str, V] | None, default: Mapping[str, V], what: str) 
     return {**default, **(given or {})}
 
 
-def relation(references: Given, queries: Given | None, model: ModelConfig) -> Window:
+def relation(
+    references: Given, queries: Given | None, model: AnyModelConfig, device: torch.device | str = "cpu"
+) -> Window | DreemWindow:
     """The window in which every query may be any reference; without queries, the references ask themselves.
 
     A query that is among the references (same frame, same box) is one detection with it.
+
+    Raises:
+        InputError: a model of DREEM is asked of queries that are not among the references.
     """
+    if isinstance(model, DreemConfig):
+        return tensors_to(_dreem_window(references, queries), device)
     clip, reference = _rows(references)
     query = reference
     if queries is not None:
@@ -132,7 +161,36 @@ def relation(references: Given, queries: Given | None, model: ModelConfig) -> Wi
     seen = Sightings.of(clip.detections)
     # A copy, because torch does not know of arrays that must not be written to.
     crops = clip.crops.copy() if clip.crops is not None and model.encoder.kind != "none" else None
-    return between(seen, query, reference, model, crops=crops)
+    return between(seen, query, reference, model, crops=crops).to(device)
+
+
+def _dreem_window(references: Given, queries: Given | None) -> DreemWindow:
+    """The references, in the order given, and which of them ask."""
+    clip, reference = _rows(references)
+    place = {key: i for i, key in enumerate(_keys(clip, reference))}
+    asking = list(place.values())
+    if queries is not None:
+        wanted = _keys(*_rows(queries))
+        if strangers := sum(key not in place for key in wanted):
+            raise InputError(
+                f"{strangers} queries are not among the references, where a model of DREEM looks for them, too; give "
+                "all detections of the window as references"
+            )
+        asking = [place[key] for key in wanted]
+    whole, rows = window_of(clip), torch.from_numpy(reference)
+    return DreemWindow(
+        boxes=whole.boxes[rows],
+        frame=whole.frame[rows],
+        query=torch.tensor(asking, dtype=torch.int64),
+        shape=whole.shape,
+        crops=None if whole.crops is None else whole.crops[rows],
+    )
+
+
+def _keys(clip: Clip, rows: Ints) -> list[bytes]:
+    """What tells detections apart: frame and box."""
+    seen = clip.detections
+    return [key.tobytes() for key in np.column_stack([seen.frame, seen.box])[rows]]
 
 
 def _rows(given: Given) -> tuple[Clip, Ints]:
@@ -147,9 +205,9 @@ def _rows(given: Given) -> tuple[Clip, Ints]:
 
 def _united(first: Clip, second: Clip) -> tuple[Clip, Ints, Ints]:
     """Both clips as one, without what is in both, and the new rows of the first and of the second."""
-    key_a, key_b = (np.column_stack([c.detections.frame, c.detections.box]) for c in (first, second))
-    same = {key.tobytes(): row for row, key in enumerate(key_a)}
-    twin = np.array([same.get(key.tobytes(), -1) for key in key_b], np.int64)
+    key_a, key_b = (_keys(clip, np.arange(len(clip.detections))) for clip in (first, second))
+    same = {key: row for row, key in enumerate(key_a)}
+    twin = np.array([same.get(key, -1) for key in key_b], np.int64)
     new = np.flatnonzero(twin < 0)
     instances = [first.instance(row) for row in range(len(key_a))] + [second.instance(int(row)) for row in new]
     clip, rows = Clip.of_instances(instances)

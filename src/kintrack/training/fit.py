@@ -29,12 +29,15 @@ from kintrack.config import TrackerConfig, TrainConfig, read_yaml
 from kintrack.core.clip import Clip, Frame
 from kintrack.core.detections import Detections, Ints
 from kintrack.errors import ConfigError, InputError, MissingExtraError, OutputError, OutputExistsError, nearest_name
-from kintrack.models.checkpoint import load_own, save_model
+from kintrack.models.checkpoint import Model, load_model, save_model
+from kintrack.models.dreem import DreemTransformer
 from kintrack.models.encoder import weights_follow
 from kintrack.models.gtr import GlobalTrackingTransformer
 from kintrack.tracking import Tracker
 from kintrack.training.batches import Batch, tracked
 from kintrack.training.callbacks import Averaging, Reproducible, Table, Warmup
+from kintrack.training.dreem_config import DreemTrainConfig, train_config
+from kintrack.training.optimizers import scheduler_of
 from kintrack.training.runner import GTRRunner
 
 BEST, LAST, MODEL, CONFIG, LOG = "best.ckpt", "last.ckpt", "model.safetensors", "config.yaml", "metrics.csv"
@@ -85,7 +88,7 @@ class Fitted:
         epochs: how many there were.
     """
 
-    model: GlobalTrackingTransformer
+    model: Model
     path: Path
     score: float
     epoch: int
@@ -98,7 +101,7 @@ def fit(
     out: str | Path,
     config: TrainConfig | Mapping[str, Any] | None = None,
     *,
-    model: GlobalTrackingTransformer | None = None,
+    model: Model | None = None,
     resume: bool = False,
     overwrite: bool = False,
     card: Mapping[str, Any] | None = None,
@@ -114,7 +117,8 @@ def fit(
         train: clips to learn from.
         val: clips that decide which epoch was best; without them, the training loss does.
         out: the folder.
-        config: what is trained, and how.
+        config: what is trained, and how; for a model of DREEM a `DreemTrainConfig`, or a mapping with
+            ``model: {kind: dreem}``.
         model: a model whose weights to start from; its config is taken instead of ``config.model``.
         resume: go on from ``last.ckpt`` in the folder, if there is one.
         overwrite: begin anew in a folder that holds a training.
@@ -129,8 +133,7 @@ def fit(
         KeyboardInterrupt: it was interrupted. ``model.safetensors`` is the best so far, if an epoch was done; `resume`
             goes on after the last whole epoch.
     """
-    config = TrainConfig.of(config)
-    config = config if model is None else config.model_copy(update={"model": model.config})
+    config = _config_of(config, model)
     monitor = _monitor(config, val)
     if not len(train) or (val is not None and not len(val)):
         raise InputError(f"there are no clips to {'validate' if len(train) else 'train'} on; give at least one")
@@ -157,6 +160,18 @@ def fit(
     return Fitted(best, out / MODEL, score, epoch, epochs)
 
 
+def _config_of(given: TrainConfig | Mapping[str, Any] | None, model: Model | None) -> TrainConfig:
+    """The config, with that of the model to begin with."""
+    if model is not None and not isinstance(given, TrainConfig):
+        given = {**(given or {}), "model": model.config}
+    config = train_config(given)
+    if model is None:
+        return config
+    if isinstance(model, DreemTransformer) != isinstance(config, DreemTrainConfig):
+        raise ConfigError("a model of DREEM is trained by a DreemTrainConfig, and no other is; give the one that fits")
+    return config.model_copy(update={"model": model.config})
+
+
 def _monitor(config: TrainConfig, val: Clips | None) -> str:
     """What decides which epoch was best."""
     if val is None:
@@ -179,7 +194,7 @@ def _prepare(out: Path, config: TrainConfig, resume: bool, overwrite: bool) -> P
     """The folder, with the config in it; the checkpoint from which to go on, if that is wanted and there is one."""
     last = out / LAST
     if resume and last.exists():
-        load_own(last)  # refuses what is damaged or holds code, whatever Lightning would make of it
+        load_model(last)  # refuses what is damaged or holds code, whatever Lightning would make of it
         _check_same(read_yaml(out / CONFIG), config, out)
     elif not resume and not overwrite and any((out / name).exists() for name in (LAST, BEST, MODEL)):
         raise OutputExistsError(f"{out} holds a training already; resume it, overwrite it, or give another folder")
@@ -203,23 +218,11 @@ def _check_same(before: Mapping[str, Any], config: TrainConfig, out: Path) -> No
 
 
 def _runner(config: TrainConfig, monitor: str, steps: int) -> GTRRunner:
-    scheduler: dict[str, Any]
-    if config.schedule == "plateau":
-        plateau = {"name": "ReduceLROnPlateau", "mode": _direction(monitor), "patience": config.patience - 1}
-        scheduler = {**plateau, "monitor": monitor, "frequency": 1}
-    else:
-        total = steps if config.schedule == "cosine" else None
-        warmup = min(config.warmup, steps // 2)
-        scheduler = {
-            "name": "WarmupCosine",
-            "total_steps": total,
-            "warmup_steps": warmup,
-            "interval": "step",
-            "frequency": 1,
-        }
+    scheduler = scheduler_of(config, monitor, _direction(monitor), steps)
     metrics = {"val": list(config.metrics)}
     runner = GTRRunner(config.model, config.tracker, config.loss, config.optimizer, scheduler, metrics)
     runner.blank_appearance = config.blank_appearance
+    runner.card = config.card()
     runner.configure_optimizers()  # what torch refuses is found here
     return runner
 
@@ -363,11 +366,11 @@ def _export(
 ) -> tuple[Any, float, int]:
     """The best epoch's weights, score and number; the weights in their file as well."""
     saved = torch.load(out / BEST, map_location="cpu", weights_only=True)
-    best = load_own(out / BEST)
+    best = load_model(out / BEST)
     kept = (state for key, state in saved["callbacks"].items() if key.startswith("ModelCheckpoint") and monitor in key)
     score, epoch = float(next(kept)["current_score"]), int(saved["epoch"])
     made = {"kintrack": __version__, "epoch": epoch, "steps": saved["global_step"], monitor: score}
-    made |= {"tracker": config.tracker.of_any_video(), "seed": config.seed}
+    made |= {**config.card(), "seed": config.seed}
     if write:
         save_model(best, out / MODEL, card=made | dict(card))
     return best, score, epoch

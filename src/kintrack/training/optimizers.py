@@ -10,7 +10,7 @@ from torch import optim
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
-from kintrack.config import OptimizerConfig, SchedulerConfig
+from kintrack.config import OptimizerConfig, SchedulerConfig, TrainConfig
 from kintrack.errors import ConfigError, nearest_name
 
 
@@ -68,6 +68,25 @@ def init_scheduler(
     config = SchedulerConfig.of(cfg)
     known = _classes(lr_scheduler, lr_scheduler.LRScheduler) | OWN_SCHEDULERS
     return _built(_named(config.name, known, "scheduler"), optimizer, config)  # type: ignore[no-any-return]
+
+
+def scheduler_of(config: TrainConfig, monitor: str, mode: str, steps: int) -> dict[str, Any]:
+    """What `SchedulerConfig` makes of a training's `schedule`, or of the `scheduler` that goes before it.
+
+    Args:
+        config: of the training.
+        monitor: what decides which epoch was best.
+        mode: whether less of it is better, ``min``, or more, ``max``.
+        steps: of the whole training.
+    """
+    if config.scheduler is not None:
+        return {**config.scheduler.to_dict(), "monitor": monitor}
+    if config.schedule == "plateau":
+        plateau = {"name": "ReduceLROnPlateau", "mode": mode, "patience": config.patience - 1}
+        return {**plateau, "monitor": monitor, "frequency": 1}
+    total = steps if config.schedule == "cosine" else None
+    warmup = {"name": "WarmupCosine", "total_steps": total, "warmup_steps": min(config.warmup, steps // 2)}
+    return {**warmup, "interval": "step", "frequency": 1}
 
 
 def _classes(module: Any, base: type) -> dict[str, Callable[..., Any]]:

@@ -9,15 +9,19 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from kintrack.config import Config, LossConfig, ModelConfig, OptimizerConfig, SchedulerConfig, TrackerConfig
+from kintrack.config import Config, LossConfig, OptimizerConfig, SchedulerConfig
 from kintrack.core.clip import Clip, Frame
 from kintrack.errors import ConfigError, nearest_name
 from kintrack.metrics import MEASURES, combine, evaluate
-from kintrack.models.checkpoint import ENTRY, LAYOUT
-from kintrack.models.gtr import AssociationMatrix, GlobalTrackingTransformer
+from kintrack.models.checkpoint import ENTRY, LAYOUT, build_model
+from kintrack.models.dreem import DreemTransformer
+from kintrack.models.gtr import AssociationMatrix
 from kintrack.tracking import Tracker
+from kintrack.tracking.dreem import DreemTracker
 from kintrack.training import batches
-from kintrack.training.batches import Batch, Given, as_clips
+from kintrack.training.batches import AnyModelConfig, AnyTrackerConfig, Batch, Given, as_clips
+from kintrack.training.dreem import DreemLoss
+from kintrack.training.dreem_config import DreemLossConfig, any_loss
 from kintrack.training.loss import AssoLoss
 from kintrack.training.optimizers import init_optimizer, init_scheduler
 
@@ -28,22 +32,26 @@ Options = Mapping[str, Any]
 
 
 class GTRRunner(LightningModule):
-    """Trains, validates and runs a `GlobalTrackingTransformer`.
+    """Trains, validates and runs a `GlobalTrackingTransformer`, or a `DreemTransformer` if its config is of one.
 
     A batch is a list of clips; a clip is a `Clip`, or a plain list of `Frame`s. Configs are typed ones or mappings;
     what is missing has its default.
 
     Args:
-        model_cfg: `ModelConfig`. A `ckpt_path` in it is no part of the model, and is set aside.
-        tracker_cfg: `TrackerConfig`; its memory, gate and candidates are also what the model is trained on.
-        loss_cfg: `LossConfig`.
+        model_cfg: `ModelConfig`, or `DreemConfig` (``kind: dreem``). A `ckpt_path` in it is no part of the model, and
+            is set aside.
+        tracker_cfg: `TrackerConfig`; its memory, gate and candidates are also what the model is trained on. Of a model
+            of DREEM, `DreemTrackerConfig`.
+        loss_cfg: `LossConfig`; of a model of DREEM, `DreemLossConfig`, or with ``kind: kintrack`` ours.
         optimizer_cfg: `OptimizerConfig`: the `name` of a torch optimiser, and its arguments.
         scheduler_cfg: `SchedulerConfig`: the `name` of a torch scheduler, and its arguments.
         metrics: for each mode the measures of tracking to take, by the names of `kintrack.metrics.MEASURES`.
         persistent_tracking: for each mode whether the tracker's memory lives on from one clip to the next of a video.
 
     Attributes:
-        blank_appearance: share of training steps in which crops are withheld, so that one model works without them too.
+        blank_appearance: share of training steps in which crops are withheld, so that one model works without them too
+            (but not from one of DREEM).
+        card: what a checkpoint says that goes with the weights.
     """
 
     DEFAULT_METRICS: ClassVar[dict[str, list[str]]] = {"train": [], "val": ["num_switches"], "test": ["num_switches"]}
@@ -51,9 +59,9 @@ class GTRRunner(LightningModule):
 
     def __init__(
         self,
-        model_cfg: ModelConfig | Options | None = None,
-        tracker_cfg: TrackerConfig | Options | None = None,
-        loss_cfg: LossConfig | Options | None = None,
+        model_cfg: AnyModelConfig | Options | None = None,
+        tracker_cfg: AnyTrackerConfig | Options | None = None,
+        loss_cfg: LossConfig | DreemLossConfig | Options | None = None,
         optimizer_cfg: OptimizerConfig | Options | None = None,
         scheduler_cfg: SchedulerConfig | Options | None = None,
         metrics: Mapping[str, Sequence[str]] | None = None,
@@ -62,9 +70,11 @@ class GTRRunner(LightningModule):
         super().__init__()
         if isinstance(model_cfg, Mapping):
             model_cfg = {key: value for key, value in model_cfg.items() if key != "ckpt_path"}
-        self.model = GlobalTrackingTransformer(model_cfg)
-        self.tracker = Tracker(tracker_cfg)
-        self.loss = AssoLoss(**LossConfig.of(loss_cfg).to_dict())
+        self.model = build_model(model_cfg)
+        of_dreem = isinstance(self.model, DreemTransformer)
+        # A config of the other kind is refused by name.
+        self.tracker: Any = (DreemTracker if of_dreem else Tracker)(tracker_cfg)  # type: ignore[arg-type]
+        self.loss = _loss(loss_cfg, of_dreem)
         self.optimizer_cfg = OptimizerConfig.of(optimizer_cfg)
         self.scheduler_cfg = SchedulerConfig.of(scheduler_cfg)
         self.metrics = {
@@ -75,6 +85,7 @@ class GTRRunner(LightningModule):
             if name not in MEASURES:
                 raise ConfigError(f"no measure is called {name!r}: {nearest_name(name, MEASURES)}")
         self.blank_appearance = 0.3
+        self.card: dict[str, Any] = {"tracker": self.tracker.config.of_any_video()}
         self._at: tuple[str, Any, int] | None = None  # mode, video and frame at which the tracker stands
         parts: dict[str, Config] = {
             "model": self.model.config,
@@ -82,7 +93,7 @@ class GTRRunner(LightningModule):
             "loss": self.loss.config,
         }
         parts |= {"optimizer": self.optimizer_cfg, "scheduler": self.scheduler_cfg}
-        configs = {f"{name}_cfg": config.to_dict() for name, config in parts.items()}
+        configs: Options = {f"{name}_cfg": config.to_dict() for name, config in parts.items()}
         # Plain values only: anything else could not be loaded in torch's safe mode.
         self.save_hyperparameters({**configs, "metrics": self.metrics, "persistent_tracking": self.persistent_tracking})
 
@@ -93,7 +104,7 @@ class GTRRunner(LightningModule):
             ref_instances: instances, frames, a clip, or a table of detections; rows stay in the order given.
             query_instances: the same; without them the references are their own queries.
         """
-        window = batches.relation(ref_instances, query_instances, self.model.config).to(self.device)
+        window = batches.relation(ref_instances, query_instances, self.model.config, self.device)
         return self.model(window)  # type: ignore[no-any-return]
 
     def training_step(self, batch: ClipList, batch_idx: int) -> Result | None:
@@ -138,7 +149,7 @@ class GTRRunner(LightningModule):
             window = (made or batches.questions(clips, self.model.config, self.tracker.config)).to(self.device)
             if self.training and window.crops is not None and torch.rand(()) < self.blank_appearance:
                 window = window.without_crops()
-            result: Result = {"loss": self.loss(self.model.logits(window), window)}
+            result: Result = {"loss": self.loss(self.model.logits(window), window)}  # type: ignore[arg-type]
             return result | self._measured(clips, mode) | {"batch_size": sum(map(len, clips))}
 
     def _measured(self, clips: Sequence[Clip], mode: Mode) -> Result:
@@ -189,7 +200,7 @@ class GTRRunner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Marks the checkpoint as ours, with the config that `kintrack.models.checkpoint.load_model` needs."""
-        parts = {"model": self.model.config.to_dict(), "tracker": self.tracker.config.of_any_video()}
+        parts = {"model": self.model.config.to_dict(), **self.card}
         checkpoint.setdefault(ENTRY, {}).update(layout=LAYOUT, **parts)
 
     def transfer_batch_to_device(self, batch: ClipList, device: torch.device, dataloader_idx: int) -> ClipList:
@@ -199,3 +210,9 @@ class GTRRunner(LightningModule):
     @property
     def _is_distributed(self) -> bool:
         return self._trainer is not None and self._trainer.world_size > 1
+
+
+def _loss(given: LossConfig | DreemLossConfig | Options | None, of_dreem: bool) -> AssoLoss | DreemLoss:
+    """DREEM's loss for a model of DREEM, unless ours is asked for; ours for ours."""
+    config = any_loss(given) if of_dreem else LossConfig.of(given)  # type: ignore[arg-type]
+    return DreemLoss(config) if isinstance(config, DreemLossConfig) else AssoLoss(**config.to_dict())

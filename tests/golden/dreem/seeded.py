@@ -122,3 +122,31 @@ TRACKERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gap": ("fixed", {"overlap_thresh": 0.05, "iou": "mult", "window_size": 2, "max_gap": 3}),
 }
+
+
+# Who is who in `window`: three that come and go, one seen twice, and two that nobody knows.
+IDENTITY = np.array([0, 1, 2, 0, -1, 2, 1, 5, 0, 5, -1])
+
+
+def clip(d: int, side: int = 24) -> dict[str, np.ndarray]:
+    """`window` with a place for everybody: a box of nan makes DREEM's loss call its whole frame unmatched."""
+    given = window(d, side=side)
+    given["boxes"][4] = given["boxes"][3] + 7
+    return given
+
+
+# Losses that are compared: the model, and arguments of DREEM's AssoLoss.
+LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "as it is": ("learned", {}),
+    "every layer": ("deep", {}),
+    "unmatched too": ("norm", {"neg_unmatched": True}),
+    "weighted": ("deep", {"neg_unmatched": True, "epsilon": 2.5, "asso_weight": 0.3}),
+}
+
+# A model whose training is compared step by step: nothing is left to chance in it.
+LEARNER = _cfg(
+    _LEARNED, _LEARNED, decoder_self_attn=True, return_intermediate_dec=True, dropout=0.0, dropout_attn_head=0.0,
+    num_decoder_layers=2, encoder_cfg={"model_name": "resnet18", "backend": "timm", "in_chans": 3, "pretrained": False},
+)  # fmt: skip
+STEPS = 4
+ADAM = {"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
