@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from queue import Queue
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,13 +22,14 @@ from pydantic import Field
 from kintrack.config import Config, TrackerConfig
 from kintrack.config_data import AdmitConfig, CropConfig
 from kintrack.config_dreem import AnyTracker, DreemCrops, DreemTrackerConfig
-from kintrack.core.detections import Bools, Detections
+from kintrack.core.detections import Bools, Detections, Ints
 from kintrack.core.tracks import REVIEW_FRAMES, Tracks
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import ConfigError, InputError
 from kintrack.io import check_against_video
 
 if TYPE_CHECKING:
+    from kintrack.core.records import FrameRecord, Watch
     from kintrack.core.sightings import Sightings
     from kintrack.loading import Model
     from kintrack.models import GlobalTrackingTransformer
@@ -58,6 +60,8 @@ class TrackConfig(Config):
     """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
     tracker: AnyTracker = TrackerConfig()
     """How scores become identities; or `dreem`, for the tracker of DREEM with options of its own."""
+    frames: int | None = Field(default=None, ge=1)
+    """For a try: so many frames are tracked, the first that hold detections. The rows of the others stay, untracked."""
     admit: AdmitConfig = AdmitConfig()
     """Which detections are tracked."""
     dreem: DreemCrops = DreemCrops()
@@ -75,6 +79,7 @@ def follow(
     config: TrackConfig | None = None,
     progress: Progress | None = None,
     labels: LabelVideo | None = None,
+    watch: "Watch | None" = None,
 ) -> Tracks:
     """The tracks of the detections of one video, by a model that is already on its device.
 
@@ -82,9 +87,10 @@ def follow(
         detections: of one video.
         model: in `eval()` mode; or a `Motion`.
         video: the pixels that the model looks at; None for geometry alone.
-        config: batch, threads, tracker, admit and dreem are used.
+        config: batch, threads, frames, tracker, admit and dreem are used.
         progress: is told of "looking" at crops and of "tracking".
         labels: the masks, for crops that are centred on them or show nothing else.
+        watch: is told of each frame what the tracker weighed.
 
     Raises:
         AlignmentError: the detections do not belong to the video.
@@ -96,6 +102,7 @@ def follow(
     part = detections if len(kept) == len(detections) else detections.take(kept)
     n = detections.n_frames
     score, seen, tracker = _ready(model, part, video, config, told, labels)
+    tracker.watch = None if watch is None else _of_whole(watch, kept)
     with cpu_threads(1):
         track, confidence = np.full(len(detections), -1, np.int64), np.full(len(detections), np.nan)
         frames = np.unique(part.frame)  # those that hold anything: a gap may be longer than the video is full
@@ -110,16 +117,28 @@ def follow(
     return Tracks(detections, track, confidence=confidence)
 
 
+def _of_whole(watch: "Watch", kept: Ints) -> "Watch":
+    """The same watch, told of the rows as they are numbered in the table of which `kept` were tracked."""
+
+    def tell(record: "FrameRecord") -> None:
+        query, memory = record.query, record.memory
+        seen = replace(memory.sightings, row=kept[memory.sightings.row])
+        watch(replace(record, query=replace(query, row=kept[query.row]), memory=replace(memory, sightings=seen)))
+
+    return tell
+
+
 def _admitted(detections: Detections, model: "Model", config: TrackConfig) -> Bools:
     """(N,) which rows are tracked; says how many are not, and why."""
     from kintrack.tracking.admit import set_aside
 
-    aside = set_aside(detections, config.admit)
+    aside, first = set_aside(detections, config.admit), in_first_frames(detections, config.frames)
     reasons = [
+        (~first, f"lie after the first {config.frames} frames (frames)"),
         (aside.overlapping, f"overlap a better one by more than {config.admit.max_overlap} (admit.max_overlap)"),
         (aside.excess, f"are more than {config.admit.max_objects} in their frame (admit.max_objects)"),
     ]
-    kept = ~(aside.overlapping | aside.excess)
+    kept = first & ~(aside.overlapping | aside.excess)
     if (crops := _crops(model, config)) is not None and crops.handle_missing == "drop":
         from kintrack.windows.shown import has_anchors
 
@@ -133,6 +152,14 @@ def _admitted(detections: Detections, model: "Model", config: TrackConfig) -> Bo
         )
         _log.warning("%s: %s", left, said)
     return kept
+
+
+def in_first_frames(detections: Detections, frames: int | None) -> Bools:
+    """(N,) which rows lie in the first so many frames that hold any; all of them where no number is given."""
+    there = np.unique(detections.frame)
+    if frames is None or frames >= len(there):
+        return np.ones(len(detections), bool)
+    return np.asarray(detections.frame < there[frames])
 
 
 def _crops(model: "Model", config: TrackConfig) -> CropConfig | None:
