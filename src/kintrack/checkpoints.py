@@ -5,6 +5,7 @@ the optimiser), with what the checkpoint does not say (how large the crops were)
 holds objects, which are not made for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,7 @@ def convert_checkpoint(
     *,
     crop_size: int | None = None,
     padding: int | None = None,
-    anchor: str | None = None,
+    anchors: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Converted:
     """Writes the model of a checkpoint as safetensors; nothing that is in the checkpoint is run.
@@ -49,7 +50,7 @@ def convert_checkpoint(
         output: ends in ``.safetensors``.
         crop_size: what `kintrack track` then takes without being told; see `DreemCrops`.
         padding: likewise.
-        anchor: likewise.
+        anchors: likewise.
         overwrite: replace an output that is there.
 
     Raises:
@@ -68,7 +69,7 @@ def convert_checkpoint(
     refuse_existing(output, overwrite)
     path = find_model(source)
     model, left_behind = convert(path)
-    told = {"crop_size": crop_size, "padding": padding, "anchor": anchor}
+    told = {"crop_size": crop_size, "padding": padding, "anchors": list(anchors) if anchors else None}
     crops = {key: value for key, value in told.items() if value is not None}
     DreemCrops.of(crops)
     about = "a model of kintrack"
@@ -96,7 +97,9 @@ def command(
         option("Side of its crops in pixels, as in training; then tracking need not be told.", "--crop-size"),
     ] = None,
     padding: Annotated[int | None, option("Pixels around them, as in training.", "--padding")] = None,
-    anchor: Annotated[str | None, option("The keypoint in their middle.", "--anchor")] = None,
+    anchors: Annotated[
+        list[str] | None, option("The keypoint in their middle; several for a model of several, in order.", "--anchor")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +114,9 @@ def command(
 
     [bold]kintrack track poses.slp -o tracked.slp --model dreem.safetensors[/bold]
     """
-    done = convert_checkpoint(source, output, crop_size=crop_size, padding=padding, anchor=anchor, overwrite=overwrite)
+    done = convert_checkpoint(
+        source, output, crop_size=crop_size, padding=padding, anchors=anchors, overwrite=overwrite
+    )
     say(f"{done.path}: {done.about}, {done.numbers:,} numbers", quiet)
     if done.left_behind:
         say(f"not made, and left behind: {', '.join(done.left_behind)}", quiet)

@@ -133,20 +133,23 @@ def crops_of(config: Mapping[str, Any]) -> dict[str, Any]:
     Only what can be meant in one way is taken; the rest has to be said where tracks are made.
 
     >>> crops_of({"dataset": {"train_dataset": {"crop_size": 128, "padding": 0, "anchors": "centroid"}}})
-    {'crop_size': 128, 'padding': 0, 'anchor': 'centroid'}
+    {'crop_size': 128, 'padding': 0, 'anchors': ['centroid']}
     """
     dataset = config.get("dataset")
     parts = dataset if isinstance(dataset, Mapping) else {}
     kinds = ("train_dataset", "test_dataset")
     told: Mapping[str, Any] = next((parts[kind] for kind in kinds if isinstance(parts.get(kind), Mapping)), {})
-    names = {"crop_size": int, "padding": int, "anchors": str}
-    found = {}
-    for name, kind in names.items():
+    found: dict[str, Any] = {}
+    for name in ("crop_size", "padding"):
         value = told.get(name)
-        if isinstance(value, list | tuple) and len(set(map(str, value))) == 1:
+        if isinstance(value, list | tuple) and len(set(map(str, value))) == 1:  # one for each folder of videos
             value = value[0]
-        if isinstance(value, kind) and not isinstance(value, bool) and value != "":
-            found["anchor" if name == "anchors" else name] = value
+        if isinstance(value, int) and not isinstance(value, bool):
+            found[name] = value
+    anchors = told.get("anchors")
+    anchors = [anchors] if isinstance(anchors, str) and anchors else anchors
+    if isinstance(anchors, list | tuple) and anchors and all(isinstance(name, str) for name in anchors):
+        found["anchors"] = list(anchors)
     return found
 
 
