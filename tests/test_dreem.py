@@ -185,3 +185,82 @@ def test_pixels_in_memory_do_as_well_as_a_file():
     video = ArrayVideo((images > 0).astype(np.uint8) * 200)
     tracks = api.track(truth.detections, model=load_model(CHECKPOINT), video=video, config=CROPS)
     assert len(tracks) == len(truth)
+
+
+def posed(n_frames=6):
+    """Two of head and tail that pass each other, each with a brightness of its own; one head is missed twice."""
+    from kintrack.core.detections import Skeleton
+
+    frame, who = np.repeat(np.arange(n_frames), 2), np.tile([0, 1], n_frames)
+    at = np.stack([20.0 + 6 * np.where(who, n_frames - frame, frame), 20.0 + 20 * who], axis=1)
+    pose = at[:, None] + np.array([[4.0, 0], [-4, 1]])
+    pose[[4, 7], 0] = np.nan
+    images = np.full((n_frames, 60, 90, 3), 10, np.uint8)
+    for t, i, (x, y) in zip(frame, who, at.astype(int), strict=True):
+        images[t, y - 4 : y + 4, x - 8 : x + 8] = (90, 200)[i]
+    box = np.concatenate([at - [8, 4], at + [8, 4]], axis=1)
+    return Tracks(Detections(frame, box, keypoints=pose, skeleton=Skeleton(("head", "tail"))), who), ArrayVideo(images)
+
+
+def two_anchored_model(n_anchors=2):
+    import torch
+
+    from kintrack.models.dreem import DreemTransformer
+
+    torch.manual_seed(0)
+    config = {"d_model": 16, "nhead": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    pos = {"mode": "learned", "n_points": n_anchors}
+    return DreemTransformer({**config, "pos": pos, "encoder": {"in_chans": 3 * n_anchors}}).eval()
+
+
+@pytest.mark.parametrize(
+    ("how", "iou"), [("centroid", "mult"), ("ignore", "mult"), ("ignore", "max"), ("drop", "mult")]
+)
+def test_a_model_of_several_anchors_tracks(how, iou, caplog):
+    """DREEM fails at the second frame (T12), and with `max` where an anchor is not seen (T13)."""
+    truth, video = posed()
+    config = {
+        "tracker": {"kind": "dreem", "iou": iou, "max_center_dist": 30, "overlap_thresh": 0.0},
+        "dreem": {"anchors": ["head", "tail"], "crop_size": 16, "handle_missing": how},
+    }
+    tracks = follow(truth.detections, two_anchored_model(), video, TrackConfig.of(config))
+    lost = np.isnan(truth.detections.keypoints).any(axis=(1, 2)) & (how == "drop")
+    assert ((tracks.track < 0) == lost).all()
+    if how != "drop" and iou == "mult":  # else whom a model without training finds again is chance
+        assert same_tracks(tracks.track, truth.track)
+    said = "2 of 12 detections are not tracked and stay in the result without a track: 2 lack head or tail"
+    assert (said in caplog.text) == (how == "drop")
+
+
+def test_anchors_that_a_model_was_not_made_for_are_refused():
+    truth, video = posed()
+    config = TrackConfig.of({"tracker": "dreem", **CROPS})
+    words = r"this model of DREEM was made for 2 anchors of a detection, and dreem\.anchors names 1 \(centroid\)"
+    with pytest.raises(ConfigError, match=words):
+        follow(truth.detections, two_anchored_model(), video, config)
+    two = TrackConfig.of({"tracker": "dreem", "dreem": {"anchors": ["head", "tail"], "crop_size": 24}})
+    with pytest.raises(ConfigError, match=r"made for 1 anchors of a detection, and dreem\.anchors names 2"):
+        follow(truth.detections, two_anchored_model(1), video, two)
+
+
+def test_what_several_crops_show_reaches_the_model():
+    """Each anchor's box and pixels: another place of the second anchor alone is another answer."""
+    from kintrack.config_dreem import DreemCrops
+    from kintrack.core.sightings import Sightings
+    from kintrack.windows.dreem import DreemScorer, boxes_shown, boxes_tracked, iter_dreem_crops
+
+    truth, video = posed()
+    model, seen = two_anchored_model(), truth.detections
+    scorer = DreemScorer(model, video.shape[1:3])
+
+    def tokens(anchors):
+        config = DreemCrops(anchors=anchors, crop_size=16)
+        box = boxes_shown(seen, config)
+        rows = Sightings.of(seen.with_columns(box=boxes_tracked(seen, config, box)))
+        return scorer.embed(rows, iter_dreem_crops(video, seen, box, config), box).token, box
+
+    (one, box), (other, moved) = tokens(("head", "tail")), tokens(("head", "centroid"))
+    dim = model.visual_encoder.dim
+    assert one.shape == (12, dim + 8)
+    assert np.allclose(one[:, dim:], box.reshape(12, 8)) and not np.allclose(box[:, 1], moved[:, 1])
+    assert np.array_equal(box[:, 0], moved[:, 0]) and not np.allclose(one[:, :dim], other[:, :dim])

@@ -170,3 +170,29 @@ def test_a_file_of_other_weights_is_refused(monkeypatch, tmp_path):
 def test_pretrained_encoders_load_no_torchvision(pretrained):
     model("efficientnet_lite0")
     assert "torchvision" not in sys.modules
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_of_several_anchors_are_encoded_together_each_in_its_place(channels, fake_timm):
+    for kind in ("conv", "timm:tiny"):
+        torch.manual_seed(0)
+        config = EncoderConfig(kind=kind, anchors=("head", "tail"), channels=channels, width=4, dim=8, crop_size=32)
+        encoder = build_encoder(config).eval()
+        two = crops(n=4, channels=2 * channels)
+        found = encoder(two)
+        assert found.shape == (4, 8) and torch.allclose(found.norm(dim=1), torch.ones(4), atol=1e-5)
+        swapped = torch.cat([two[:, channels:], two[:, :channels]], dim=1)
+        assert not torch.allclose(encoder(swapped), found, atol=1e-3)
+        for part in (slice(0, channels), slice(channels, None)):  # both are looked at
+            changed = two.clone()
+            changed[:, part] = changed[:, part].flip(-1) ** 2
+            assert not torch.allclose(encoder(changed), found, atol=1e-4)
+        assert encoder(two[:0]).shape == (0, 8)
+
+
+def test_a_model_of_several_anchors_survives_its_file(tmp_path):
+    encoder = {"kind": "conv", "anchors": ["head", "box"], "own_mask": True, "crop_size": 16, "width": 4, "dim": 4}
+    model = GlobalTrackingTransformer({"dim": 8, "heads": 1, "decoder_layers": 1, "encoder": encoder})
+    save_model(model, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors").config.encoder
+    assert again.anchors == ("head", "box") and again.own_mask

@@ -1,15 +1,16 @@
 """Which detections are tracked: overlapping and surplus ones are set aside, counted, and not lost."""
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 
-from kintrack import api
+from kintrack import api, cli, io
 from kintrack.config import AdmitConfig
 from kintrack.core.boxes import around_points, from_centre, intersection, iou
 from kintrack.core.detections import Detections
-from kintrack.core.tracks import same_tracks
+from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.errors import ConfigError
 from kintrack.tracking.admit import set_aside
 from kintrack.tracking.motion import Motion
@@ -142,3 +143,20 @@ def test_poses_overlap_by_their_boxes():
     pose = np.array([[[0.0, 0], [20, 10]], [[1, 1], [19, 9]], [[50, 50], [60, 60]]])
     seen = boxes_of(*around_points(pose), keypoints=pose, score=[0.5, 0.9, 0.1])
     assert overlapping(seen, max_overlap=0.8) == [True, False, False]
+
+
+def test_the_command_line_says_who_is_set_aside_and_writes_them_untracked(tmp_path, monkeypatch, capsys):
+    seen, again, _ = doubled()
+    io.save(Tracks.untracked(seen), tmp_path / "det.csv")
+    output = tmp_path / "out.csv"
+    arguments = ["track", str(tmp_path / "det.csv"), "-o", str(output), "-m", "motion"]
+    monkeypatch.setattr(
+        sys, "argv", ["kintrack", *arguments, "--set", "admit.max_overlap=0.3", "--set", "admit.overlap=union"]
+    )
+    with pytest.raises(SystemExit) as leaving:
+        cli.main()
+    assert not leaving.value.code
+    said = " ".join(capsys.readouterr().err.split())
+    assert "6 of 22 detections are not tracked and stay in the result without a track: 6 overlap a better one" in said
+    written = io.load(output)
+    assert len(written) == len(seen) and ((written.track < 0) == again).all()

@@ -16,7 +16,15 @@ from kintrack.errors import ConfigError, InputError
 from kintrack.models.dreem import DreemTransformer
 from kintrack.models.dreem_config import DreemConfig
 from kintrack.tracking.dreem import DreemTracker
-from kintrack.windows.dreem import DreemScorer, anchors, crop_axes, iter_dreem_crops, squares
+from kintrack.windows.dreem import (
+    DreemScorer,
+    anchors,
+    boxes_shown,
+    boxes_tracked,
+    crop_axes,
+    iter_dreem_crops,
+    squares,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dreem" / "matrices.npz"
 
@@ -81,7 +89,9 @@ def test_the_anchor_of_a_mask_is_its_centre_of_mass_without_the_fraction():
     detections = at([1, 1], [1, 1], [1, 1], label=np.array([300, 7, 9]))
     found = anchors(detections, DreemCrops(), ArrayLabelVideo(image))[:, 0]
     assert found[:2].tolist() == [[3, 9], [12, 4]] and np.isnan(found[2]).all()
-    assert anchors(detections, DreemCrops())[:, 0].tolist() == [[0.5, 0.5]] * 3  # the middle of the box, where no mask is
+    assert (
+        anchors(detections, DreemCrops())[:, 0].tolist() == [[0.5, 0.5]] * 3
+    )  # the middle of the box, where no mask is
 
 
 def crops_of(image, middle, config, **more):
@@ -124,6 +134,79 @@ def test_masks_come_with_bytes_and_poses_with_shares():
     assert np.array_equal(stretched, np.floor((deep - 1000) / 8000 * 255))
     unit = DreemCrops(crop_size=40, intensity="unit")
     assert np.isclose(crops_of(deep, [[10, 10]], unit, **mask).max(), 9000 / 65535)
+
+
+TWO = Skeleton(("head", "tail"))
+
+
+def two_anchored(handle_missing="ignore"):
+    """Three rows of head and tail, of which the second has no head; and the config that shows both."""
+    nan = np.nan
+    pose = np.array([[[20.5, 10.5], [30.5, 14.5]], [[nan, nan], [30.5, 24.5]], [[nan, nan], [nan, nan]]])
+    rows = at([25, 12], [30, 24], [12, 30], keypoints=pose, skeleton=TWO)
+    return rows, DreemCrops(anchors=("head", "tail"), crop_size=6, handle_missing=handle_missing)
+
+
+def test_crops_of_several_anchors_are_stacked_and_grey_is_three_colours_beside_them():
+    rows, config = two_anchored()
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 1), np.uint8)
+    box = boxes_shown(rows, config)
+    assert box.shape == (3, 2, 4)
+    assert box[0].tolist() == [[17, 7, 23, 13], [27, 11, 33, 17]]
+    (_, crops), *more = iter_dreem_crops(ArrayVideo(image[None]), rows, box, config)
+    assert not more and crops.shape == (3, 6, 6, 6)
+    for channel in range(3):
+        assert np.array_equal(crops[0, channel] * 255, image[7:13, 17:23, 0])
+        assert np.array_equal(crops[0, 3 + channel] * 255, image[11:17, 27:33, 0])
+    assert not crops[1, :3].any() and crops[1, 3:].any() and not crops[2].any()
+
+
+def test_who_lacks_an_anchor_is_blank_there_and_still_has_a_place():
+    rows, config = two_anchored()
+    box = boxes_shown(rows, config)
+    assert np.isnan(box).all(axis=2).tolist() == [[False, False], [True, False], [True, True]]
+    tracked = boxes_tracked(rows, config, box)
+    assert tracked[0].tolist() == [22, 9, 28, 15]  # between head and tail
+    assert tracked[1].tolist() == box[1, 1].tolist()
+    assert tracked[2].tolist() == [8.5, 26.5, 14.5, 32.5]  # around the middle of its box
+    rows, filled = two_anchored("centroid")
+    assert not np.isnan(boxes_shown(rows, filled)).any()
+
+
+def test_tight_crops_are_whole_boxes_in_the_middle_of_black_squares_of_one_size():
+    """DREEM cuts off the last row and column of masks, and cannot stack its tight crops of poses (D12)."""
+    image = np.random.default_rng(0).integers(1, 255, (40, 50), np.uint8)
+    rows = Detections([0] * 3, [[4.0, 5, 10, 9], [20, 10, 21, 40], [30, 30, 30, 30]], label=[1, 2, 3])
+    config = DreemCrops(crop_size=10, tight=True)
+    box = boxes_shown(rows, config)
+    assert box[:2, 0].tolist() == [[4, 5, 9, 8], [20, 10, 20, 39]]  # from the first to the last pixel
+    assert box[2, 0].tolist() == squares(np.array([29.5, 29.5]), config).tolist()  # a point has no extent
+    (_, crops), *_ = iter_dreem_crops(ArrayVideo(image[None]), rows, box, config)
+    assert crops.shape == (3, 1, 10, 10)
+    assert np.array_equal(crops[0, 0, 3:7, 2:8], image[5:9, 4:10]) and np.count_nonzero(crops[0]) == 24
+    assert np.array_equal(crops[1, 0, :, 4], image[20:30, 20]) and np.count_nonzero(crops[1]) == 10  # its middle
+    pose = rows.with_columns(
+        label=None, keypoints=np.array([[[4.5, 5.5], [9.5, 8.5]]] * 3), box=[[4.5, 5.5, 9.5, 8.5]] * 3
+    )
+    posed = boxes_shown(pose, config)
+    assert posed[0, 0].tolist() == [4, 5, 9, 8]
+    (_, crops), *_ = iter_dreem_crops(ArrayVideo(image[None]), pose, posed, config)
+    assert np.allclose(crops[0, 0, 3:7, 2:8] * 255, image[5:9, 4:10])
+
+
+def test_discs_and_own_masks_blank_the_crops_of_dreem_with_black():
+    rows, config = two_anchored()
+    config = config.model_copy(update={"dilation_radius": 2.5})
+    image = np.full((40, 50), 255, np.uint8)
+    (_, crops), *_ = iter_dreem_crops(ArrayVideo(image[None]), rows, boxes_shown(rows, config), config)
+    y, x = np.mgrid[:6, :6] - 3  # its head is in the middle of the pixel after the middle
+    assert np.array_equal(crops[0, 0] > 0, x**2 + y**2 < 2.5**2)
+    masks = np.zeros((1, 40, 50), int)
+    masks[0, 4:9, 4:8], masks[0, 4:9, 8:12] = 1, 2
+    cells = Detections([0, 0], [[4, 4, 8, 9], [8, 4, 12, 9]], label=[1, 2])
+    own, labels = DreemCrops(crop_size=12, own_mask=True), ArrayLabelVideo(masks)
+    (_, crops), *_ = iter_dreem_crops(ArrayVideo(image[None]), cells, boxes_shown(cells, own, labels), own, 9, labels)
+    assert (crops.sum(axis=(1, 2, 3)) == 20 * 255).all()
 
 
 def test_two_channels_are_no_colours():
