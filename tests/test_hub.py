@@ -49,9 +49,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         if revision not in (None, "main", "v2", COMMIT):
             raise RevisionNotFoundError(str(revision))
 
-    def list_repo_files(repo: str, *, revision: str | None = None) -> list[str]:
+    def model_info(repo: str, *, revision: str | None, timeout: float) -> SimpleNamespace:
         check(repo, revision)
-        return ["README.md", *(path.name for path in sorted(snapshot.iterdir()))]
+        names = ["README.md", *(path.name for path in sorted(snapshot.iterdir()))]
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
 
     def hf_hub_download(repo: str, name: str, *, revision: str | None = None) -> str:
         if state.online:
@@ -67,7 +68,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return str(snapshot)
 
     module = ModuleType("huggingface_hub")
-    for function in (list_repo_files, hf_hub_download, snapshot_download):
+    for function in (model_info, hf_hub_download, snapshot_download):
         setattr(module, function.__name__, function)
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     loading._fetched.cache_clear()

@@ -16,6 +16,7 @@ from kintrack.errors import CheckpointError, MissingExtraError
 
 _WEIGHTS = (".safetensors", ".ckpt")
 _FILES = (*_WEIGHTS, ".pt", ".pth", ".bin", ".pkl", ".yaml", ".yml", ".zip")  # endings that mean a file, not a repo
+_PATIENCE = 10  # seconds for an answer
 _PART = r"[A-Za-z0-9][\w.-]*"
 _REPO = re.compile(rf"({_PART}/{_PART})(?:@([\w./-]+))?")
 _ADDRESS = re.compile(
@@ -166,7 +167,8 @@ def _package(reference: Reference) -> ModuleType:
 def _names(hub: ModuleType, reference: Reference) -> Iterable[str]:
     """The files in the repository; those that were downloaded before, where the hub cannot be reached."""
     try:
-        return list(hub.list_repo_files(reference.repo, revision=reference.revision))
+        found = hub.model_info(reference.repo, revision=reference.revision, timeout=_PATIENCE)
+        return [file.rfilename for file in found.siblings]
     except Exception as error:
         if (refused := _refused(error, reference)) is not None:
             raise refused from error
