@@ -6,7 +6,7 @@ looked for on the hub. What was downloaded once is found again without a network
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -110,8 +110,8 @@ def fetch(reference: Reference) -> Download:
             reached and nothing was downloaded before.
     """
     hub = _package(reference)
-    names = [reference.file] if reference.file else _names(hub, reference)
-    weights = [name for name in names if name.lower().endswith(_WEIGHTS)]
+    names, is_reached = _names(hub, reference)
+    weights = [reference.file] if reference.file else [name for name in names if name.lower().endswith(_WEIGHTS)]
     if len(weights) != 1:
         listed = f" ({', '.join(sorted(weights)[:5])})" if weights else ""
         raise CheckpointError(
@@ -120,12 +120,12 @@ def fetch(reference: Reference) -> Download:
         )
     configs = [name for name in names if re.search(r"config[^/]*\.ya?ml$", name)]
     config = reference.config or (configs[0] if len(configs) == 1 else None)
-    path = _file(hub, reference, weights[0])
+    path = _file(hub, reference, weights[0], is_reached)
     # <cache>/models--org--repo/snapshots/<commit>/<file>
     revision = path.parts[len(path.parts) - 1 - path.parts[::-1].index("snapshots") + 1]
-    there = Reference(reference.repo, revision)
+    beside = _file(hub, Reference(reference.repo, revision), config, is_reached) if config else None
     address = f"https://huggingface.co/{reference.repo}/blob/{revision}/{weights[0]}"
-    return Download(path, _file(hub, there, config) if config else None, reference.repo, revision, address)
+    return Download(path, beside, reference.repo, revision, address)
 
 
 def crops_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,11 +164,11 @@ def _package(reference: Reference) -> ModuleType:
     return huggingface_hub  # type: ignore[no-any-return]
 
 
-def _names(hub: ModuleType, reference: Reference) -> Iterable[str]:
-    """The files in the repository; those that were downloaded before, where the hub cannot be reached."""
+def _names(hub: ModuleType, reference: Reference) -> tuple[list[str], bool]:
+    """The files in the repository; those that were downloaded before, where the hub cannot be reached (False)."""
     try:
         found = hub.model_info(reference.repo, revision=reference.revision, timeout=_PATIENCE)
-        return [file.rfilename for file in found.siblings]
+        return [file.rfilename for file in found.siblings], True
     except Exception as error:
         if (refused := _refused(error, reference)) is not None:
             raise refused from error
@@ -181,13 +181,14 @@ def _names(hub: ModuleType, reference: Reference) -> Iterable[str]:
             )
         except Exception:
             raise _unreachable(error, reference) from error
-        return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()], False
 
 
-def _file(hub: ModuleType, reference: Reference, name: str) -> Path:
+def _file(hub: ModuleType, reference: Reference, name: str, is_reached: bool) -> Path:
     """A file of the repository, in the cache on this machine."""
     try:
-        return Path(hub.hf_hub_download(reference.repo, name, revision=reference.revision))
+        revision, local = reference.revision, not is_reached
+        return Path(hub.hf_hub_download(reference.repo, name, revision=revision, local_files_only=local))
     except Exception as error:
         if (refused := _refused(error, reference, name)) is not None:
             raise refused from error
