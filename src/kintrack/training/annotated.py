@@ -1,17 +1,21 @@
 """Files of annotated tracks as a training needs them."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from kintrack import io
 from kintrack.config import EncoderConfig
+from kintrack.config_data import CropConfig
 from kintrack.core.clip import Clip
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import InputError
 from kintrack.windows.crops import crop_detections
 from kintrack.windows.shown import has_anchors
+
+_log = logging.getLogger(__name__)
 
 
 def load_annotated(
@@ -45,10 +49,28 @@ def load_annotated(
     return truth, pixels if encoder else None
 
 
-def load_masks(sources: Sequence[str | Path]) -> list[LabelVideo | None]:
-    """The label images of those sources that are folders of them, for crops; None for the others."""
-    paths = [path for path, _ in io.find_pairs(list(sources))]
-    return [io.load_labels(path) if path.is_dir() else None for path in paths]
+def with_anchors(truth: Tracks, crops: CropConfig) -> Tracks:
+    """The rows of which there are crops; says how many are left out because they lack an anchor."""
+    kept = has_anchors(truth.detections, crops)
+    if kept.all():
+        return truth
+    left, names = f"{int((~kept).sum()):,} of {len(kept):,} detections", " or ".join(crops.anchors)
+    _log.warning("%s are not learned from: they lack %s, which their crops show (handle_missing)", left, names)
+    return truth.take(kept)
+
+
+def load_masks(stack: ExitStack, paths: Sequence[str | Path], truth: Sequence[Tracks]) -> list[LabelVideo | None]:
+    """The label images of those files that are folders of them; None for the others.
+
+    Args:
+        stack: closes them.
+        paths: of the files.
+        truth: what each holds.
+    """
+    has_masks = [Path(path).is_dir() and t.detections.label is not None for path, t in zip(paths, truth, strict=True)]
+    return [
+        stack.enter_context(io.load_labels(path)) if has else None for path, has in zip(paths, has_masks, strict=True)
+    ]
 
 
 def whole_clips(
@@ -65,7 +87,7 @@ def whole_clips(
     clips = []
     for i, tracks in enumerate(truth):
         if encoder is not None:
-            tracks = tracks.take(has_anchors(tracks.detections, encoder))
+            tracks = with_anchors(tracks, encoder)
         for start in range(0, tracks.detections.n_frames, n_frames):
             part = tracks.take(tracks.detections.rows(start, start + n_frames))
             crops = None

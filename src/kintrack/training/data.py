@@ -7,7 +7,6 @@ Clip number i of epoch e is made from (seed, e, i) alone: the same on every mach
 workers, and after any interruption.
 """
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,12 +23,11 @@ from kintrack.core.tracks import Tracks
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import ConfigError, InputError
 from kintrack.sim import Scene, observe, random_noise, random_world, stage
+from kintrack.training.annotated import with_anchors
 from kintrack.training.augment import left_out, random_view, seen_from, without_some_keypoints
 from kintrack.training.looks import drawn_looks, in_another_light
 from kintrack.windows.crops import crop_detections
 from kintrack.windows.shown import has_anchors, needs_keypoints
-
-_log = logging.getLogger(__name__)
 
 
 class Clips:
@@ -56,7 +54,7 @@ class Clips:
         self.config = DataConfig.of(config)
         self.truth = [t.take(t.track >= 0) for t in truth]
         if encoder is not None:
-            self.truth = [_with_anchors(t, encoder) for t in self.truth]
+            self.truth = [with_anchors(t, encoder) for t in self.truth]
             _check_drawable(encoder, self.config)
         self.videos = videos
         self.labels = labels or [None] * len(self.truth)
@@ -154,18 +152,6 @@ class Clips:
         else:
             history = _mistaken(identity, detections.frame, self.config, rng)
         return Clip(detections, identity, history=history, video=-1)
-
-
-def _with_anchors(truth: Tracks, encoder: EncoderConfig) -> Tracks:
-    """The rows of which there is a crop; says how many are left out."""
-    kept = has_anchors(truth.detections, encoder)
-    if kept.all():
-        return truth
-    _log.warning(
-        "%d of %d detections are not learned from: they lack %s, which their crops show (handle_missing)",
-        int((~kept).sum()), len(kept), " or ".join(encoder.anchors),
-    )  # fmt: skip
-    return truth.take(kept)
 
 
 def _check_drawable(encoder: EncoderConfig, config: DataConfig) -> None:

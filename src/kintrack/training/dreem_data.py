@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from kintrack import io
 from kintrack.config import EncoderConfig
 from kintrack.config_dreem import DreemCrops
 from kintrack.core.clip import Clip
@@ -22,12 +21,11 @@ from kintrack.core.tracks import Tracks
 from kintrack.core.transforms import Affine, Shape, apply_to_frame
 from kintrack.core.video import Image, LabelImage, LabelVideo, Video
 from kintrack.errors import InputError
-from kintrack.training.annotated import load_annotated
+from kintrack.training.annotated import load_annotated, load_masks, with_anchors
 from kintrack.training.augment import left_out, random_view, seen_from, without_some_keypoints
 from kintrack.training.dreem_config import DreemDataConfig, DreemTrainConfig
 from kintrack.training.looks import in_another_light
 from kintrack.windows.dreem import boxes_shown, boxes_tracked, is_byte, iter_dreem_crops
-from kintrack.windows.shown import has_anchors
 
 _KEPT = 2_000_000_000
 """Bytes of crops that are kept from one epoch to the next; what is more is cut anew."""
@@ -142,9 +140,9 @@ def _pieces(video: int, tracks: Tracks, frames: int) -> list[tuple[int, Ints]]:
 
 
 def _with_place(tracks: Tracks, crops: DreemCrops) -> Tracks:
-    """The rows that have a place, and the anchors that `handle_missing` asks for; the tracker leaves out others."""
-    seen = tracks.detections
-    return tracks.take(has_anchors(seen, crops) & np.asarray(np.isfinite(seen.box).all(axis=1)))
+    """The rows that have a place, and the anchors that `handle_missing` asks for; the tracker leaves out the others."""
+    tracks = with_anchors(tracks, crops)
+    return tracks.take(np.asarray(np.isfinite(tracks.detections.box).all(axis=1)))
 
 
 class _TurnedVideo(Video):
@@ -202,18 +200,12 @@ def dreem_clips(
     paths = [*learned, *checked]
     truth, pixels = load_annotated(stack, paths, videos, colours)
     assert pixels is not None
-    masks = [_masks(stack, path, tracks) for path, tracks in zip(paths, truth, strict=True)]
+    masks = load_masks(stack, paths, truth)
     n, frames = len(learned), config.data.frames
     train = DreemClips(truth[:n], pixels[:n], masks[:n], config.dreem, config.data, frames, config.seed)
     if not checked:
         return train, None
     return train, DreemClips(truth[n:], pixels[n:], masks[n:], config.dreem, None, frames)
-
-
-def _masks(stack: ExitStack, path: Path, tracks: Tracks) -> LabelVideo | None:
-    if not path.is_dir() or tracks.detections.label is None:
-        return None
-    return stack.enter_context(io.load_labels(path))
 
 
 __all__ = ["DreemClips", "dreem_clips"]

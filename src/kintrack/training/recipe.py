@@ -8,7 +8,7 @@ from typing import Any
 from kintrack import io
 from kintrack.config import TrainConfig, merge
 from kintrack.models.checkpoint import Model
-from kintrack.training.annotated import load_annotated, whole_clips
+from kintrack.training.annotated import load_annotated, load_masks, whole_clips
 from kintrack.training.data import Clips
 from kintrack.training.dreem_config import DreemTrainConfig, train_config
 from kintrack.training.dreem_data import DreemClips, dreem_clips
@@ -48,9 +48,11 @@ def clips_of(
         return dreem_clips(stack, learned, checked, videos, config)
     encoder = None if config.model.encoder.kind == "none" else config.model.encoder
     truth, pixels = load_annotated(stack, [*learned, *checked], videos, encoder)
+    masks = load_masks(stack, [*learned, *checked], truth) if encoder else [None] * len(truth)
     n = len(learned)
-    clips = Clips(truth[:n], config.data, pixels[:n] if pixels else None, encoder, config.seed)
-    checks = whole_clips(truth[n:], pixels[n:] if pixels else None, config.data.frames, encoder) if val else None
+    clips = Clips(truth[:n], config.data, pixels[:n] if pixels else None, encoder, config.seed, masks[:n])
+    rest = pixels[n:] if pixels else None
+    checks = whole_clips(truth[n:], rest, config.data.frames, encoder, masks[n:]) if val else None
     return clips, checks
 
 
