@@ -384,7 +384,7 @@ def test_where_nothing_can_be_written_is_said_before_any_work(run: Run, det: Pat
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("work was done first")
 
-    monkeypatch.setattr("kintrack.api.follow", worked)
+    monkeypatch.setattr("kintrack.track_one.follow", worked)
     before = _left(det.parent)
     done = run("track", det, "-o", det / "deep" / "out.txt", "-m", models.geometry)
     assert done.code == 2

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,15 +16,15 @@ from kintrack.options import (
     DeviceOption,
     Format,
     Index,
-    Match,
     Overwrite,
     Quiet,
     Set,
     Show,
-    Unit,
+    need,
     option,
+    tree_of,
 )
-from kintrack.terminal import Warnings, console, plain, print_scores, progress_bars, review_line, say
+from kintrack.terminal import Warnings, console, plain, progress_bars, review_line, say
 
 app = typer.Typer(
     name="kintrack",
@@ -66,18 +66,19 @@ app.command()(commands.demo)
 
 @app.command()
 def track(
+    ctx: typer.Context,
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            help="Detections: .slp, .txt (MOTChallenge), .csv, a CTC folder; several, or a folder of them.",
+            help="Detections: .slp, .txt (MOTChallenge), .csv, .xml (TrackMate), a CTC folder; several, or a folder.",
             metavar="INPUT...",
             show_default=False,
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path,
+        Path | None,
         option("Where the tracks are written; the suffix says the format. A folder for several.", "--output", "-o"),
-    ],
+    ] = None,
     video: Annotated[
         list[Path] | None,
         option("The pixels; found by name if not given. Models of geometry need none.", "--video", "-v"),
@@ -96,8 +97,15 @@ def track(
     device: DeviceOption = None,
     config: ConfigFile = None,
     set_: Set = None,
+    frames: Annotated[
+        int | None, option("For a try: only so many frames are tracked, the first ones.", "--frames", min=1)
+    ] = None,
     review: Annotated[
         int | None, option("Frames to look at first, listed at the end and in a .slp (default: 50).", "--review", min=0)
+    ] = None,
+    save_meta: Annotated[
+        Path | None,
+        option("Also write every candidate, score and decision, as HDF5. A folder for several.", "--save-meta"),
     ] = None,
     index: Index = None,
     overwrite: Overwrite = False,
@@ -116,11 +124,15 @@ def track(
     [bold]kintrack track *.slp -v videos/ -o tracked/[/bold]      many files, paired by stem
 
     [bold]kintrack track a.csv -o b.csv --set tracker.max_gap=120[/bold]
+
+    [bold]kintrack track --config dreem.yaml[/bold]                a config of DREEM: its files, checkpoint and options
     """
     from kintrack import api
-    from kintrack.follow import TrackConfig
+    from kintrack.core.tracks import REVIEW_FRAMES
 
-    tree = _tree(config, set_) | ({} if review is None else {"review": review})
+    need(ctx, config, {"INPUT...": inputs, "--output": output})
+    told = {"frames": frames, "review": review}
+    tree = tree_of(config, [*(set_ or []), *(f"{key}={value}" for key, value in told.items() if value is not None)])
     with progress_bars(quiet) as progress:
         results = api.track_many(
             inputs,
@@ -132,22 +144,25 @@ def track(
             device=device,
             config=tree,
             index=index,
+            save_meta=save_meta,
             overwrite=overwrite,
             progress=progress,
         )
+    looks = (tree.get("kintrack") or tree).get("review", REVIEW_FRAMES)
     for path, tracks in results.items():
         say(f"{path}: {tracks!r}", quiet)
-        if found := review_line(tracks, TrackConfig.of(tree).review):
+        if found := review_line(tracks, looks):
             say(found, quiet)
 
 
 @app.command()
 def train(
+    ctx: typer.Context,
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(help="Annotated tracks: files, or folders of them.", metavar="TRAIN...", show_default=False),
-    ],
-    output: Annotated[Path, option("The folder for weights, checkpoints and log.", "--output", "-o")],
+    ] = None,
+    output: Annotated[Path | None, option("The folder for weights, checkpoints and log.", "--output", "-o")] = None,
     val: Annotated[
         list[Path] | None, option("Tracks that are not learned from and decide which epoch was best.", "--val")
     ] = None,
@@ -179,10 +194,13 @@ def train(
 
     [bold]kintrack train a.slp -o run --set model.encoder.kind=conv[/bold]          learn to use the pixels
 
+    [bold]kintrack train --config dreem.yaml[/bold]                                 a config of DREEM, with its files
+
     [bold]kintrack track new.slp -o out.slp -m run/model.safetensors[/bold]         and use it
     """
     from kintrack import api
 
+    need(ctx, config, {"TRAIN...": inputs, "--output": output})
     try:
         fitted = api.train(
             inputs,
@@ -191,7 +209,7 @@ def train(
             videos=video,
             model=model,
             device=device,
-            config=_tree(config, set_),
+            config=tree_of(config, set_),
             resume=resume,
             overwrite=overwrite,
         )
@@ -201,63 +219,7 @@ def train(
     say(f"{fitted.path}: best of {fitted.epochs} epochs was number {fitted.epoch + 1}, score {fitted.score:.4g}", quiet)
 
 
-@app.command(name="eval")
-def evaluate(
-    truth: Annotated[Path, typer.Argument(help="Annotated tracks: a file, or a folder of them.", show_default=False)],
-    prediction: Annotated[Path, typer.Argument(help="The tracker's, paired by stem.", show_default=False)],
-    match: Annotated[
-        Match,
-        option(
-            "When two rows may be one: iou of their boxes, distance of their centres, or the same rows.",
-            "--match",
-            show_default=True,
-        ),
-    ] = "iou",
-    threshold: Annotated[
-        float, option("Similarity from which two rows may match.", "--threshold", show_default=True, min=0, max=1)
-    ] = 0.5,
-    distance: Annotated[
-        float,
-        option("With centre: where similarity reaches 0; matches are at most half as far.", "--distance", min=0),
-    ] = 1.0,
-    unit: Annotated[
-        Unit, option("Of --distance: size of the true individual, or pixel (points have no size).", "--unit")
-    ] = "size",
-    mot_challenge: Annotated[
-        bool, option("Leave out what MOTChallenge does not score (other classes, distractors).", "--mot-challenge")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        option("Also write the results: .json (everything) or .csv (a line a sequence).", "--output", "-o"),
-    ] = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say how well tracks agree with the truth: HOTA, IDF1, MOTA, identity switches and more.
-
-    [bold]kintrack eval truth.slp tracked.slp[/bold]
-
-    [bold]kintrack eval gt/ results/ -o scores.csv[/bold]             folders, paired by stem
-
-    [bold]kintrack eval truth.csv tracked.csv --match centre --distance 20 --unit pixel[/bold]   points, not boxes
-    """
-    from kintrack import api
-
-    results = api.evaluate(
-        truth,
-        prediction,
-        match=match,
-        threshold=threshold,
-        distance=distance,
-        unit=unit,
-        mot_challenge=mot_challenge,
-        output=output,
-        overwrite=overwrite,
-    )
-    if not quiet:
-        print_scores(results)
-    if output is not None:
-        say(f"written to {output}", quiet)
+app.command(name="eval")(commands.evaluate)
 
 
 @app.command()
@@ -271,6 +233,9 @@ def convert(
     index: Annotated[
         int | None, option("Which video, where the source holds several; counts from 0.", "--index", "--video")
     ] = None,
+    pixel_size: Annotated[
+        float | None, option("Side of a pixel in the unit of a table that TrackMate exported.", "--pixel-size")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -282,7 +247,15 @@ def convert(
     """
     from kintrack import api
 
-    tracks = api.convert(source, output, format=format, source_format=source_format, index=index, overwrite=overwrite)
+    tracks = api.convert(
+        source,
+        output,
+        format=format,
+        source_format=source_format,
+        index=index,
+        pixel_size=pixel_size,
+        overwrite=overwrite,
+    )
     say(f"{output}: {tracks!r}", quiet)
 
 
@@ -333,19 +306,13 @@ app.command()(commands.info)
 app.command(name="convert-checkpoint")(checkpoints.command)
 
 
-def _tree(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
-    """What --config and --set say, the latter going before the former."""
-    from kintrack.config import merge, parse_overrides, read_yaml
-    from kintrack.loading import find_config
-
-    return merge(read_yaml(find_config(config)) if config is not None else {}, parse_overrides(assignments or []))
-
-
 def main() -> None:
     """The entry point. An error that kintrack raises on purpose is one red line and exit code 2."""
     # Before numpy is imported: its matrices here are small, and threads that wait for each other are slower than one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    log, warnings = logging.getLogger("kintrack"), Warnings(logging.WARNING)
+    log = logging.getLogger("kintrack")
+    warnings = Warnings(logging.WARNING if {"-q", "--quiet"} & set(sys.argv) else logging.INFO)
+    log.setLevel(warnings.level)
     log.addHandler(warnings)
     try:
         app(prog_name="kintrack")
@@ -356,3 +323,4 @@ def main() -> None:
         sys.exit(2)
     finally:
         log.removeHandler(warnings)
+        log.setLevel(logging.NOTSET)

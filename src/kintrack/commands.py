@@ -1,12 +1,109 @@
-"""The commands around tracking: a demonstration, masks to begin with, and what is here."""
+"""The commands around tracking: how good it is, a demonstration, masks to begin with, and what is here."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kintrack.options import DeviceOption, Overwrite, Quiet, option
+from kintrack.options import (
+    ConfigFile,
+    DeviceOption,
+    Match,
+    Overwrite,
+    Quiet,
+    Set,
+    Unit,
+    need,
+    option,
+    tree_of,
+)
 from kintrack.terminal import print_facts, print_scores, progress_bars, say
+
+
+def evaluate(
+    ctx: typer.Context,
+    truth: Annotated[
+        Path | None, typer.Argument(help="Annotated tracks: a file, or a folder of them.", show_default=False)
+    ] = None,
+    prediction: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The tracker's, paired by stem; without it the truth is tracked first.", show_default=False
+        ),
+    ] = None,
+    match: Annotated[
+        Match | None,
+        option(
+            "When two rows may be one: iou of their boxes (default), distance of their centres, or the same rows.",
+            "--match",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, option("Similarity from which two rows may match (default: 0.5).", "--threshold", min=0, max=1)
+    ] = None,
+    distance: Annotated[
+        float | None,
+        option("With centre: where similarity reaches 0; matches are at most half as far.", "--distance", min=0),
+    ] = None,
+    unit: Annotated[
+        Unit | None, option("Of --distance: size of the true individual, or pixel (points have no size).", "--unit")
+    ] = None,
+    mot_challenge: Annotated[
+        bool | None,
+        option("Leave out what MOTChallenge does not score (other classes, distractors).", "--mot-challenge"),
+    ] = None,
+    model: Annotated[
+        str | None, option("Without PREDICTION: the model that tracks, as in kintrack track.", "--model", "-m")
+    ] = None,
+    video: Annotated[
+        list[Path] | None, option("Likewise: the pixels; found by name if not given.", "--video", "-v")
+    ] = None,
+    device: DeviceOption = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    output: Annotated[
+        Path | None,
+        option("Also write the results: .json (everything) or .csv (a line a sequence).", "--output", "-o"),
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how well tracks agree with the truth: HOTA, IDF1, MOTA, identity switches and more.
+
+    [bold]kintrack eval truth.slp tracked.slp[/bold]
+
+    [bold]kintrack eval gt/ results/ -o scores.csv[/bold]             folders, paired by stem
+
+    [bold]kintrack eval truth.csv tracked.csv --match centre --distance 20 --unit pixel[/bold]   points, not boxes
+
+    [bold]kintrack eval truth.slp --model general[/bold]              track it first
+
+    [bold]kintrack eval --config dreem.yaml[/bold]                    a config of DREEM, with its files
+    """
+    from kintrack import api
+
+    need(ctx, config or model, {"TRUTH": truth, "PREDICTION": prediction})
+    with progress_bars(quiet) as progress:
+        results = api.evaluate(
+            truth,
+            prediction,
+            match=match,
+            threshold=threshold,
+            distance=distance,
+            unit=unit,
+            mot_challenge=mot_challenge,
+            model=model,
+            videos=video,
+            device=device,
+            config=tree_of(config, set_),
+            output=output,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        print_scores(results)
+    if output is not None:
+        say(f"written to {output}", quiet)
 
 
 def demo(

@@ -134,3 +134,19 @@ def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
             both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
             result[key] = merge(result[key], value) if both else (dict(value) if isinstance(value, Mapping) else value)
     return result
+
+
+def contradictions(said: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What one tree says otherwise than another, of the keys that both have: both values, by the dotted key.
+
+    >>> contradictions({"dim": 32, "encoder": {"kind": "conv"}}, {"dim": 48, "encoder": {"kind": "conv"}, "heads": 4})
+    {'dim': (32, 48)}
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in (key for key in said if key in known):
+        here, there = said[key], known[key]
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            found |= {f"{key}.{inner}": both for inner, both in contradictions(here, there).items()}
+        elif (list(here) if isinstance(here, tuple) else here) != (list(there) if isinstance(there, tuple) else there):
+            found[key] = here, there
+    return found

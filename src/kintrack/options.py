@@ -1,4 +1,4 @@
-"""Options that several commands share, each with its one help text."""
+"""Options that several commands share, each with its one help text; and how they are read."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,3 +28,20 @@ Index = Annotated[int | None, option("Which video, where a file holds several; c
 DeviceOption = Annotated[
     Device | None, option("Where the model runs; auto (the default) takes a GPU if there is one.", "--device")
 ]
+
+
+def tree_of(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
+    """What --config and --set say, the latter going before the former."""
+    from kintrack.config import merge, parse_overrides, read_yaml
+    from kintrack.from_dreem import is_dreems, lay_over
+    from kintrack.loading import find_config
+
+    tree, said = read_yaml(find_config(config)) if config is not None else {}, parse_overrides(assignments or [])
+    return lay_over(tree, said) if is_dreems(tree) else merge(tree, said)
+
+
+def need(ctx: typer.Context, source: Any, given: dict[str, Any]) -> None:
+    """What must be given where nothing else, such as a config, may say it: as typer complains of it."""
+    for name, value in given.items() if source is None else ():
+        if not value:
+            ctx.fail(f"Missing {'option' if name.startswith('-') else 'argument'} '{name}'.")

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,17 @@ from kintrack.io.writing import new_file
 
 if TYPE_CHECKING:
     from kintrack.metrics import Evaluation
+
+
+def choose_pairs(
+    given: Sequence[str | Path] | None,
+    videos: Sequence[str | Path] | None,
+    named: Sequence[tuple[Path, Path | None]] = (),
+) -> list[tuple[Path, Path | None]]:
+    """Files of detections, each with its video: those that were given, else those that a config names."""
+    if not given and not videos:
+        return list(named)
+    return io.find_pairs(list(given or [path for path, _ in named]), list(videos) if videos else None)
 
 
 def choose_targets(
@@ -39,6 +50,25 @@ def choose_targets(
             )
         targets[target] = path, video
     return targets
+
+
+def choose_meta(targets: Iterable[Path], output: Path, save_meta: str | Path | None) -> dict[Path, Path | None]:
+    """Where what the tracker weighed is written, for each result: the file, or one in the folder, or nowhere.
+
+    Raises:
+        InputError: there are several results, and one file.
+    """
+    listed = list(targets)
+    if save_meta is None:
+        return dict.fromkeys(listed)
+    path = Path(save_meta)
+    if listed == [output]:
+        return {output: path}
+    if path.suffix and not path.is_dir():
+        raise InputError(
+            f"{len(listed)} files are to be tracked, but --save-meta {path} is one file; give the name of a folder"
+        )
+    return {target: path / f"{target.name}.h5" for target in listed}
 
 
 def _result_name(source: Path, format: str | None) -> str:

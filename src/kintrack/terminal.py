@@ -28,10 +28,11 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 class Warnings(logging.Handler):
-    """What the package warns of, as lines on stderr."""
+    """What the package warns of, and what it has to note, as lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        console().print(f"[yellow]warning:[/yellow] {plain(record.getMessage())}", soft_wrap=True)
+        word = "[yellow]warning:[/yellow]" if record.levelno >= logging.WARNING else "[dim]note:[/dim]"
+        console().print(f"{word} {plain(record.getMessage())}", soft_wrap=True)
 
 
 def plain(text: str) -> str:

@@ -4,7 +4,7 @@
 meant, and `reading` does it.
 """
 
-from kintrack.from_dreem.files import Files
+from kintrack.from_dreem.files import Files, choose_annotated
 from kintrack.from_dreem.reading import Asked, ask, is_dreems, lay_over
 
-__all__ = ["Asked", "Files", "ask", "is_dreems", "lay_over"]
+__all__ = ["Asked", "Files", "ask", "choose_annotated", "is_dreems", "lay_over"]

@@ -1,7 +1,7 @@
 """The files that a DREEM config names: detections with their videos, where results go, and which model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,33 @@ Pairs = tuple[tuple[Path, Path | None], ...]
 
 @dataclass(frozen=True)
 class Files:
-    """What a config names; each is used where the command was not told otherwise.
+    """What a config names; each is used where the command was not told otherwise, and not looked for before.
 
     Args:
-        sources: what is tracked, evaluated or learned from.
-        val: what a training is checked on.
+        datasets: DREEM's sections, by their names: first the one that a command is about, then the validation.
         output: the folder for results.
         format: the format of results.
         model: the checkpoint.
     """
 
-    sources: Pairs = ()
-    val: Pairs = ()
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     output: Path | None = None
     format: str | None = None
     model: str | None = None
+
+    @property
+    def sources(self) -> Pairs:
+        """What is tracked, evaluated or learned from; see `named_files`."""
+        return self._named(0)
+
+    @property
+    def val(self) -> Pairs:
+        """What a training is checked on."""
+        return self._named(1)
+
+    def _named(self, place: int) -> Pairs:
+        given = list(self.datasets.items())[place : place + 1]
+        return named_files(given[0][1], f"dataset.{given[0][0]}") if given else ()
 
 
 def named_files(dataset: Mapping[str, Any], key: str) -> Pairs:
@@ -113,3 +125,30 @@ def _there(path: Path, key: str) -> Path:
     beside = [p.name for p in path.absolute().parent.iterdir()] if path.absolute().parent.is_dir() else []
     hint = f"; {nearest_name(path.name, beside)}" if beside and len(beside) < 50 else ""
     raise InputError(f"{path} does not exist, which {key} of the config names; correct the path{hint}")
+
+
+Paths = Sequence[str | Path]
+
+
+def choose_annotated(
+    sources: Paths | None, val: Paths | None, videos: Paths | None, output: str | Path | None, files: Files
+) -> tuple[Paths, Paths | None, Paths | None, str | Path]:
+    """What a training learns from, what it is checked on, their videos, and its folder: as given, else as named.
+
+    Raises:
+        InputError: neither says what is learned from, or where to.
+    """
+    named = [*(() if sources else files.sources), *(() if val else files.val)]
+    output = output or files.output
+    if output is None or not (sources or named):
+        what = "where the weights are written" if sources or named else "what is to be learned from"
+        raise InputError(f"nothing says {what}; name it, or give a config that does")
+    if not videos and any(video != io.find_video(path) for path, video in named):
+        given = [video for _, video in io.find_pairs([*(sources or ()), *(val or ())])] if sources or val else []
+        videos = [video for video in (*given, *(video for _, video in named)) if video is not None]
+    return (
+        sources or [path for path, _ in files.sources],
+        val or [path for path, _ in files.val] or None,
+        videos,
+        output,
+    )

@@ -34,7 +34,7 @@ _TOP = (
     Row(
         "", "output_format", _OF_TRACKING, to(FORMAT, "`native` is the input's; `both` is refused", values.format_name)
     ),
-    Row("", "save_frame_meta", _OF_TRACKING, refused("no file of what was compared is written", False, None)),
+    Row("", "save_frame_meta", _OF_TRACKING, refused("give --save-meta FILE instead", False, None)),
     Row("metrics", "train val", idle("the loss alone is taken"), _OF_TRAINING),
     Row("metrics", "test", _OF_TRACKING, unneeded("all measures are taken, of the same rows (`match` is `rows`)")),
     _both("", "params_config", to("--config", "the file that it names is laid over this one")),
@@ -203,7 +203,7 @@ _ROUND = (
     Row("runner.metrics", "test", _OF_TRACKING, unneeded("all measures are taken")),
     Row("runner.persistent_tracking", "train val test", idle(), idle()),
     Row("runner", "test_save_path", _OF_TRACKING, unneeded("`--output` of `eval`")),
-    Row("runner", "save_frame_meta", _OF_TRACKING, refused("no file of what was compared is written", False, None)),
+    Row("runner", "save_frame_meta", _OF_TRACKING, refused("give --save-meta FILE instead", False, None)),
 )
 
 _EACH = "each epoch is validated; `data.clips` says how long one is"

@@ -8,19 +8,20 @@ Keys that no DREEM has are errors, as are those that ask for what is not here: a
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from kintrack.config import TrainConfig, merge, read_yaml
+from kintrack.config import Config, TrainConfig, merge, read_yaml
 from kintrack.config_data import AugmentConfig
 from kintrack.errors import ConfigError, nearest_name
 from kintrack.follow import TrackConfig
 from kintrack.from_dreem.fates import ARGUMENTS, FORMAT, Command, Fate, Row, as_yaml, is_one_of, unneeded
-from kintrack.from_dreem.files import Files, named_files
+from kintrack.from_dreem.files import Files
 from kintrack.from_dreem.keys import ROWS
 from kintrack.from_dreem.values import UNSAID
+from kintrack.loading import find_config
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +50,18 @@ class Asked:
         files: those that it names.
         model: what it says of the model, in our words; a checkpoint must agree.
         notes: what was of no use, in sentences.
+        is_dreems: whether it is one of DREEM's.
     """
 
     config: dict[str, Any]
     files: Files = field(default_factory=Files)
     model: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    is_dreems: bool = False
+
+    def with_config(self, config: dict[str, Any]) -> "Asked":
+        """The same with other options."""
+        return replace(self, config=config)
 
 
 def is_dreems(tree: Mapping[str, Any]) -> bool:
@@ -77,16 +84,18 @@ def lay_over(tree: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def ask(given: Mapping[str, Any], command: Command) -> Asked:
-    """What a config asks of a command; one that is not DREEM's is what it is.
+def ask(given: Config | Mapping[str, Any] | str | Path | None, command: Command) -> Asked:
+    """What a config, or the file of one, asks of a command; one that is not DREEM's is what it is.
 
     Raises:
         ConfigError: keys that DREEM has not either, with the nearest that it has, and those that are refused.
-        InputError: files that it names are not there.
+        InputError: there is no such file.
     """
-    if not is_dreems(given):
-        return Asked(dict(given))
-    tree = dict(given)
+    if isinstance(given, Config):
+        return Asked(given.model_dump(exclude_unset=True))
+    tree = read_yaml(find_config(given)) if isinstance(given, str | Path) else dict(given or {})
+    if not is_dreems(tree):
+        return Asked(tree)
     if path := tree.pop("params_config", None):
         tree = merge(tree, read_yaml(path))
     ours = tree.pop(OURS, None) or {}
@@ -96,7 +105,7 @@ def ask(given: Mapping[str, Any], command: Command) -> Asked:
     notes = tuple(f"the config is DREEM's; {kind}: {', '.join(keys)}" for kind, keys in useless.items() if keys)
     for note in notes:
         _log.info(note)
-    return Asked(merge(config, ours), files, model, notes)
+    return Asked(merge(config, ours), files, model, notes, is_dreems=True)
 
 
 class _Reader:
@@ -136,7 +145,7 @@ class _Reader:
             dotted = ".".join(here)
             if _row_of(here) is not None:
                 yield here, value
-            elif any(_fits(here, parent) for parent in _PARENTS) and (value is None or isinstance(value, Mapping)):
+            elif _is_section(here) and (value is None or isinstance(value, Mapping)):
                 yield from self._keys(value or {}, here)
             elif (
                 hint := f"the config of DREEM has {dotted}, which no DREEM knows: {_nearest(here)}"
@@ -196,12 +205,19 @@ def _fate(path: Path_, command: Command) -> Fate:
 
 def _row_of(path: Path_) -> Row | None:
     """The row of a key; one that names it goes before one with a star."""
-    dotted = ".".join(path)
-    if dotted in _KEYS:
-        return _KEYS[dotted]
-    if path[0] in _BY_NAME and len(path) > 1 and path[1] not in _BY_NAME[path[0]]:
-        return None
-    return next((row for key, row in _KEYS.items() if _fits(path, key)), None)
+    if (row := _KEYS.get(".".join(path))) is not None:
+        return row
+    return next((row for key, row in _KEYS.items() if _fits(path, key)), None) if _is_known_set(path) else None
+
+
+def _is_section(path: Path_) -> bool:
+    """Whether there are keys below."""
+    return _is_known_set(path) and any(_fits(path, parent) for parent in _PARENTS)
+
+
+def _is_known_set(path: Path_) -> bool:
+    """Of datasets and dataloaders there are three, with names; everything else is as the table says."""
+    return len(path) < 2 or path[0] not in _BY_NAME or path[1] in _BY_NAME[path[0]]
 
 
 def _fits(path: Path_, pattern: str) -> bool:
@@ -217,12 +233,9 @@ def _nearest(path: Path_) -> str:
         return f"did you mean {elsewhere[0]!r}?"
     if len(parents) == 1 and parents[0] in _BY_NAME:
         return nearest_name(last, _BY_NAME[parents[0]])
+    split = [key.split(".") for key in {*_KEYS, *_PARENTS}]
     n = len(parents)
-    known = {
-        k.split(".")[n]
-        for k in {*_KEYS, *_PARENTS}
-        if k.count(".") >= n and _fits(tuple(parents), ".".join(k.split(".")[:n]))
-    }
+    known = {key[n] for key in split if len(key) > n and all(map(fnmatchcase, parents, key[:n]))}
     return nearest_name(last, known - {"*"})
 
 
@@ -278,14 +291,12 @@ def _finish_training(config: dict[str, Any], tree: Mapping[str, Any]) -> dict[st
 
 def _files(tree: Mapping[str, Any], command: Command, form: str | None) -> Files:
     """The files of the datasets that a command has to do with."""
-    named = {
-        name: named_files((tree.get("dataset") or {}).get(name) or {}, f"dataset.{name}")
-        for name in ((TRAIN, VAL) if command == "train" else (TEST,))
-    }
+    own = (TRAIN, VAL) if command == "train" else (TEST,)
+    datasets = {name: (tree.get("dataset") or {}).get(name) or {} for name in own}
     if command != "train":
         output = tree.get("outdir")
-        return Files(named[TEST], (), Path(output) if output else None, form, tree.get("ckpt_path"))
+        return Files(datasets, Path(output) if output else None, form, tree.get("ckpt_path"))
     about, model = tree.get("logging") or {}, tree.get("model") or {}
     run = [about[key] for key in ("group", "name") if about.get(key)]
     folder = (tree.get("checkpointing") or {}).get("dirpath") or (Path("models", *run) if run else None)
-    return Files(named[TRAIN], named[VAL], Path(folder) if folder else None, None, model.get("ckpt_path"))
+    return Files(datasets, Path(folder) if folder else None, None, model.get("ckpt_path"))

@@ -216,7 +216,10 @@ def _has_labels(folder: Path) -> bool:
     """Whether a folder holds label images: a table, or names that only label images have."""
     if any((folder / name).is_file() for name in _TABLES):
         return True
-    return folder.is_dir() and any(re.match(r"(mask|man_seg|man_track)\d+\.tiff?$", p.name) for p in folder.iterdir())
+    # In its own place a label image may be called anything, as those that DREEM was given are.
+    in_place = folder.name in ("TRA", "SEG") and folder.parent.name.endswith(("_GT", "_ST"))
+    names = r".*\d+\.tiff?$" if in_place else r"(mask|man_seg|man_track)\d+\.tiff?$"
+    return folder.is_dir() and any(re.match(names, p.name) for p in folder.iterdir())
 
 
 def _images_of(labels: Path, asked: Path) -> Path | None:
