@@ -130,8 +130,8 @@ def track_many(
     meta = choose_meta(targets, output, save_meta)
     for target, (path, _) in targets.items():
         check_target(target, format, overwrite, path)
-        if meta[target] is not None:
-            refuse_existing(meta[target], overwrite)
+        if (wanted := meta[target]) is not None:
+            refuse_existing(wanted, overwrite)
     return {
         target: track_one(
             path, target, asked, video=video, model=model, max_tracks=max_tracks, format=format, device=device,

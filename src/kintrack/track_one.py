@@ -54,6 +54,7 @@ def track_one(
         check_target(Path(output), format, overwrite, path)
     if save_meta is not None:
         refuse_existing(Path(save_meta), overwrite)
+    masks: LabelVideo | None
     if isinstance(source, LabelVideo):
         detections, masks = detections_from_labels(source), source
     else:

@@ -110,3 +110,27 @@ def test_other_files_are_refused(tmp_path: Path):
         file.attrs.update({"format": "kintrack meta", "layout": 9})
     with pytest.raises(FormatError, match="has layout 9, and 1 is known: update kintrack"):
         read_meta(tmp_path / "c.h5")
+
+
+def test_it_is_written_beside_the_tracks(tmp_path: Path):
+    from kintrack import api, io
+    from kintrack.core.video import ArrayLabelVideo
+    from worlds import painted
+
+    io.save(Tracks.untracked(gap().detections), tmp_path / "a.csv")
+    tracks = api.track(tmp_path / "a.csv", tmp_path / "b.csv", model="motion", save_meta=tmp_path / "b.h5")
+    found = read_meta(tmp_path / "b.h5")
+    assert found.about["model"] == "motion" and found.about["input"].endswith("a.csv")
+    assert np.array_equal(found.rows["track"], tracks.track[found.rows["row"]])
+    with pytest.raises(OutputExistsError, match=r"b\.h5 exists"):
+        api.track(tmp_path / "a.csv", tmp_path / "c.csv", model="motion", save_meta=tmp_path / "b.h5")
+    assert not (tmp_path / "c.csv").exists()
+    io.save(crossing(), tmp_path / "d.csv")
+    sources = [tmp_path / "a.csv", tmp_path / "d.csv"]
+    with pytest.raises(InputError, match=r"2 files are to be tracked, but --save-meta \S*m\.h5 is one file"):
+        api.track_many(sources, tmp_path / "out", model="motion", save_meta=tmp_path / "m.h5")
+    api.track_many(sources, tmp_path / "out", model="motion", save_meta=tmp_path / "meta")
+    assert sorted(p.name for p in (tmp_path / "meta").iterdir()) == ["a.csv.h5", "d.csv.h5"]
+    masks = ArrayLabelVideo(painted(gap().detections))  # as DREEM: cells without tracks
+    api.track(masks, tmp_path / "cells", model="motion", save_meta=tmp_path / "cells.h5")
+    assert len(io.load(tmp_path / "cells")) == len(read_meta(tmp_path / "cells.h5").rows["row"])

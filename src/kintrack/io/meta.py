@@ -1,6 +1,6 @@
 """What the tracker weighed, in a file: every candidate, score and decision of every frame, as HDF5 tables.
 
-    about            attributes: format, layout, kintrack, tracker (YAML), and whatever the writer adds
+    /                attributes: format, layout, kintrack, tracker (its settings, JSON), model, input, …
     /rows            a line for each detection, in the order of time: frame, row, track, confidence, is_start
     /pairs           a line for each pair that was compared: frame, row, seen_row, seen_frame, track, logit
     /scores          a line for each detection and track that it may be: frame, row, track, its scores, probability,
