@@ -4,8 +4,11 @@ The shape that everybody's weights have: batch norm, the stride of a bottleneck 
 that timm and torchvision share, so that a state dict of theirs fits.
 """
 
+import copy
+
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class BasicBlock(nn.Module):
@@ -95,6 +98,19 @@ class ResNet(nn.Module):
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x.mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+    def fused(self) -> "ResNet":
+        """The same function for inference: each batch norm, a factor and a shift then, is in its convolution."""
+        network = copy.deepcopy(self).eval()
+        parts = [network, *(m for m in network.modules() if isinstance(m, BasicBlock | Bottleneck))]
+        for part in parts:
+            for n in "123":
+                if hasattr(part, f"bn{n}"):
+                    setattr(part, f"conv{n}", fuse_conv_bn_eval(getattr(part, f"conv{n}"), getattr(part, f"bn{n}")))
+                    setattr(part, f"bn{n}", nn.Identity())
+            if isinstance(shortcut := getattr(part, "downsample", None), nn.Sequential):
+                part.downsample = fuse_conv_bn_eval(shortcut[0], shortcut[1])
+        return network
 
 
 __all__ = ["RESNETS", "ResNet"]

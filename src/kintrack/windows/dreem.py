@@ -3,7 +3,7 @@
 DREEM's coordinates: an integer is the middle of a pixel, so they are ours less 0.5.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,12 @@ from kintrack.core.sightings import Memory, Sightings
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import ConfigError, InputError
 from kintrack.models.dreem import DreemTransformer, DreemWindow
+from kintrack.models.dreem_encoder import quick
 from kintrack.windows.crops import Crops, Pixels, frames_of
 from kintrack.windows.shown import Shown, anchor_points
+
+_AT_A_TIME = 64
+"""Crops that a CPU encodes at a time: what lies between the layers stays in its cache, and little memory is taken."""
 
 
 def anchors(detections: Detections, config: DreemCrops, labels: LabelVideo | None = None) -> Floats:
@@ -114,12 +118,12 @@ def iter_dreem_crops(
     shape, start = (n_anchors * channels, cutter.side, cutter.side), 0
     crops = np.zeros((0, *shape), np.float32)
     for first, last, image in frames_of(video, detections.frame):
-        bright = _bright(image[..., :channels], byte)
+        image, bright = image[..., :channels], _brightness(image[..., :channels], byte)
         masks = cutter.shown.mask_image(int(detections.frame[first])) if cutter.shown else None
         for row in range(first, last):
             if row == start:
                 crops = np.zeros((min(batch, len(box) - start), *shape), np.float32)
-            cutter.cut(row, bright, masks, crops[row - start].reshape(n_anchors, channels, *shape[1:]))
+            cutter.cut(row, image, bright, masks, crops[row - start].reshape(n_anchors, channels, *shape[1:]))
             if row + 1 - start == len(crops):
                 yield np.arange(start, row + 1), crops
                 start = row + 1
@@ -130,17 +134,16 @@ def is_byte(detections: Detections, config: DreemCrops) -> bool:
     return config.intensity == "byte" or (config.intensity == "auto" and detections.label is not None)
 
 
-def _bright(image: Pixels, byte: bool) -> Crops:
-    """(C, Y, X) float32: 8 bits as 0..1 or 0..255; 16 bits as 0..1, or from the darkest to the brightest pixel."""
-    planes = np.moveaxis(image, 2, 0)
-    if image.dtype == np.uint8:
-        return np.asarray(planes, np.float32) if byte else np.asarray(planes / np.float32(255), np.float32)
-    if not byte:
+def _brightness(image: Pixels, byte: bool) -> Callable[[Pixels], Crops]:
+    """What makes float32 of pieces of an image: 8 bits as 0..1 or 0..255; 16 bits as 0..1, or from the image's darkest
+    pixel to its brightest. Most of an image is in no crop, and stays as it is."""
+    if image.dtype == np.uint8 or not byte:
         top = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
-        return np.asarray(planes / np.float32(top), np.float32)
-    low, high = float(planes.min()), float(planes.max())
-    scaled = (planes - low) / ((high - low) or 1.0) * 255
-    return np.asarray(scaled.astype(np.uint8), np.float32)
+        unit = np.float32(1 if byte else top)
+        return lambda piece: np.asarray(piece / unit, np.float32)
+    low, high = float(image.min()), float(image.max())
+    span = (high - low) or 1.0
+    return lambda piece: np.asarray(((piece - low) / span * 255).astype(np.uint8), np.float32)
 
 
 class _Cutter:
@@ -164,8 +167,18 @@ class _Cutter:
             extent = np.where(is_square, extent, np.rint(sides).astype(np.int64) + 1)
         self.extent = extent
 
-    def cut(self, row: int, image: Crops, masks: NDArray[Any] | None, crops: Crops) -> None:
-        """Fills the crops (A, C, S, S) of a row, in place; what is smaller than they comes in the middle."""
+    def cut(
+        self, row: int, image: Pixels, bright: Callable[[Pixels], Crops], masks: NDArray[Any] | None, crops: Crops
+    ) -> None:
+        """Fills the crops (A, C, S, S) of a row, in place; what is smaller than they comes in the middle.
+
+        Args:
+            row: of the table.
+            image: (Y, X, C) its frame.
+            bright: makes float32 of its pixels.
+            masks: the label image of the frame, if what is shown depends on it.
+            crops: those of the row.
+        """
         for anchor in np.flatnonzero(self.known[row]):
             place, into = [], []
             for axis in (1, 0):  # y, x
@@ -173,10 +186,10 @@ class _Cutter:
                 inset = (self.side - n) // 2  # below 0 the piece is larger than the crop, which shows its middle
                 start = int(self.corner[row, anchor, axis]) - inset
                 low = max(start, start + inset, 0)
-                high = min(start + self.side, start + inset + n, image.shape[1 + (axis == 0)])
+                high = min(start + self.side, start + inset + n, image.shape[1 - axis])
                 place.append(slice(low, max(high, low)))
                 into.append(slice(low - start, max(high, low) - start))
-            piece = image[:, place[0], place[1]]
+            piece = np.moveaxis(bright(image[place[0], place[1]]), 2, 0)
             if piece.size and self.shown is not None:
                 piece = piece * self.shown.pixels(row, place[0], place[1], masks)
             if piece.size:
@@ -224,10 +237,13 @@ class DreemScorer:
             crops: batches of (rows, pixels) that together cover every row.
             shown: (N, A, 4) what the crops show, see `boxes_shown`; the sightings' boxes where not given.
         """
-        dim = self.model.visual_encoder.dim
+        dim, encode = self.model.visual_encoder.dim, quick(self.model.visual_encoder)
         token = np.zeros((len(seen), dim + (0 if shown is None else 4 * shown.shape[1])), np.float32)
         for rows, pixels in crops:
-            token[rows, :dim] = self.model.encode(self._tensor(pixels)).float().cpu().numpy()
+            parts = self._tensor(pixels).split(_AT_A_TIME if self.device.type == "cpu" else len(pixels))
+            found = torch.cat([encode(part).float().cpu() for part in parts])
+            # A black crop has no moments (nan), with which nobody in its window would have a score: in DREEM it fails.
+            token[rows, :dim] = np.nan_to_num(found.numpy())
         if shown is not None:
             token[:, dim:] = shown.reshape(len(seen), -1)
         return seen.with_columns(token=token)
