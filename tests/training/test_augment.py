@@ -1,8 +1,11 @@
 """Pixels and places varied together, once for each clip; and what is left out of a clip."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from kintrack import cli, io
 from kintrack.config import DataConfig, EncoderConfig
 from kintrack.config_data import AugmentConfig, DropoutConfig
 from kintrack.core.boxes import around_points, centre, from_centre, sides
@@ -11,9 +14,11 @@ from kintrack.core.tracks import Tracks
 from kintrack.core.transforms import apply_to_detections, apply_to_frame
 from kintrack.core.video import ArrayLabelVideo, ArrayVideo
 from kintrack.errors import ConfigError
+from kintrack.loading import load_model
 from kintrack.training.augment import left_out, random_view, seen_from, without_some_keypoints
 from kintrack.training.data import Clips
 from kintrack.windows.crops import crop_detections
+from worlds import crossing, painted
 
 SHAPE = (90, 120)
 STILL = {"other_light": 1.0, "simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0, "own": 0}
@@ -240,3 +245,27 @@ def test_crops_by_keypoints_are_cut_in_training_and_who_lacks_one_is_left_out_al
     assert clip.crops.shape == (17, 2, 32, 32)
     middle = clip.crops[:, 0, 15:17, 15:17].mean(axis=(1, 2))
     assert middle.min() > 0.35  # the tail is the second brightest spot
+
+
+def test_the_command_line_trains_on_own_masks_and_tracks_by_them(tmp_path, monkeypatch):
+    truth = crossing()
+    labels = painted(truth.detections)
+    io.save(truth, tmp_path / "cells", "ctc", labels=ArrayLabelVideo(labels))
+    images = np.where(labels > 0, 60 * labels.astype(np.uint8), 10)
+    io.write_video(tmp_path / "cells.mp4", list(images.astype(np.uint8)), 10.0)
+    options = ["model.dim=8", "model.heads=1", "model.decoder_layers=1", "model.encoder.kind=conv"]
+    options += ["model.encoder.width=4", "model.encoder.dim=4", "model.encoder.crop_size=16"]
+    options += ["model.encoder.own_mask=true", "model.encoder.anchors=[centroid, box]"]
+    options += ["data.simulated=0", "data.clips=2", "data.frames=8", "data.augment.rotate=30", "data.augment.scale=1.2"]
+    options += ["data.detection_dropout.share=0.1", "max_epochs=1", "batch_size=2", "accelerator=cpu"]
+    sets = [word for option in options for word in ("--set", option)]
+    pixels = ["--video", str(tmp_path / "cells.mp4")]
+    run, out = str(tmp_path / "run"), str(tmp_path / "out")
+    for arguments in (["train", str(tmp_path / "cells"), "-o", run, *pixels, *sets],
+                      ["track", str(tmp_path / "cells"), "-o", out, "-m", run, *pixels]):  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["kintrack", *arguments])
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        assert not leaving.value.code
+    assert load_model(run, "cpu").config.encoder.own_mask
+    assert (io.load(tmp_path / "out").track >= 0).all()
