@@ -165,7 +165,9 @@ def test_without_a_network_it_says_how_to_give_a_file(fake):
     words = r"cannot be reached \(ConnectionError: Name .* go online once, or download .* give the path of the local"
     with pytest.raises(CheckpointError, match=words):
         loading.load_model("lab/flies")
-    with pytest.raises(CheckpointError, match=r"download animals-pretrained\.ckpt from https://huggingface\.co/talmolab"):
+    with pytest.raises(
+        CheckpointError, match=r"download animals-pretrained\.ckpt from https://huggingface\.co/talmolab"
+    ):
         loading.load_model("animals")
 
 
