@@ -100,12 +100,24 @@ def worlds_table() -> str:
     return _table(("world", "family", "individuals", "body", "arena", "border"), rows)
 
 
+def dreem_table(part: str) -> str:
+    """Each key of a part of DREEM's configs, and what becomes of it in our commands."""
+    from kintrack.from_dreem.keys import SECTIONS
+
+    rows = []
+    for row in SECTIONS[part]:
+        keys = ", ".join(f"`{key}`" if i == 0 else f"`{key.split('.')[-1]}`" for i, key in enumerate(row.keys))
+        rows.append((keys, str(row.train), "the same" if row.track == row.train else str(row.track)))
+    return _table(("key", "in `train`", "in `track` and `eval`"), rows)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "config": config_table,
     "measures": measures_table,
     "formats": formats_table,
     "options": options_table,
     "worlds": worlds_table,
+    "dreem": dreem_table,
 }
 
 

@@ -97,6 +97,11 @@ def folder(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     Path("settings.yaml").write_text("tracker: {max_gap: 30}\n")
     _write_labels(Path("sequence"), found)
     shutil.copy(ROOT / "tests" / "golden" / "dreem" / "descriptor.ckpt", "dreem.ckpt")
+    for command, name in {"track": "poses", "eval": "checked"}.items():
+        files = f"slp_files: [{name}.slp], video_files: [{name}.mp4]"
+        Path(f"dreem_{command}.yaml").write_text(
+            f"ckpt_path: dreem.ckpt\noutdir: dreem_{command}\ndataset: {{test_dataset: {{{files}, crop_size: 24}}}}\n"
+        )
     return tmp_path
 
 

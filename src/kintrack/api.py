@@ -127,7 +127,7 @@ def track_many(
         targets = {output: pairs[0]}
     else:
         targets = choose_targets(pairs, output, format)
-    meta = choose_meta(targets, output, save_meta)
+    meta = choose_meta(targets, output, save_meta or asked.files.save_meta)
     for target, (path, _) in targets.items():
         check_target(target, format, overwrite, path)
         if (wanted := meta[target]) is not None:
@@ -169,8 +169,9 @@ def train(
         resume: go on with the training in the folder.
         overwrite: begin anew in a folder that holds a training.
     """
+    from kintrack.training.begin import model_to_begin
     from kintrack.training.fit import fit
-    from kintrack.training.recipe import clips_of, config_to_begin, model_to_begin
+    from kintrack.training.recipe import clips_of, config_to_begin
 
     asked = ask(config, "train")
     sources, val, videos, output = choose_annotated(sources, val, videos, output, asked.files)

@@ -52,15 +52,15 @@ def choose_targets(
     return targets
 
 
-def choose_meta(targets: Iterable[Path], output: Path, save_meta: str | Path | None) -> dict[Path, Path | None]:
-    """Where what the tracker weighed is written, for each result: the file, or one in the folder, or nowhere.
+def choose_meta(targets: Iterable[Path], output: Path, save_meta: str | Path | bool | None) -> dict[Path, Path | None]:
+    """Where what the tracker weighed is written, for each result: the file, one in the folder or beside it, or nowhere.
 
     Raises:
         InputError: there are several results, and one file.
     """
     listed = list(targets)
-    if save_meta is None:
-        return dict.fromkeys(listed)
+    if save_meta is None or isinstance(save_meta, bool):
+        return {target: target.with_name(f"{target.name}.h5") if save_meta else None for target in listed}
     path = Path(save_meta)
     if listed == [output]:
         return {output: path}

@@ -13,7 +13,15 @@ from kintrack.errors import InputError
 from kintrack.follow import Progress, TrackConfig, in_first_frames
 from kintrack.from_dreem import Asked
 from kintrack.io.writing import new_file
-from kintrack.outputs import check_report, choose_pairs, choose_targets, pair_sequences, report_text, sequence_name
+from kintrack.outputs import (
+    check_report,
+    choose_meta,
+    choose_pairs,
+    choose_targets,
+    pair_sequences,
+    report_text,
+    sequence_name,
+)
 from kintrack.track_one import track_one
 
 if TYPE_CHECKING:
@@ -94,9 +102,12 @@ def _tracked(
     """The truth and what a model finds of it, by the names of the sequences; written where there is a folder."""
     pairs = choose_pairs([truth] if truth is not None else None, videos, () if truth else asked.files.sources)
     written = {path: target for target, (path, _) in choose_targets(pairs, folder, None).items()} if folder else {}
+    meta = choose_meta(written.values(), folder or Path(), asked.files.save_meta)
     found = {}
     for path, video in pairs:
-        both = io.load(path), track_one(path, written.get(path), asked, video=video, **how)
+        target = written.get(path)
+        weighed = meta[target] if target else None
+        both = io.load(path), track_one(path, target, asked, video=video, save_meta=weighed, **how)
         # Of a try with few frames, those are judged.
         found[sequence_name(path)] = tuple(
             tracks.take(in_first_frames(tracks.detections, asked.config.get("frames"))) for tracks in both

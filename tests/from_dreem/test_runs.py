@@ -196,6 +196,13 @@ def test_a_table_is_written_where_one_is_asked_for(run, lab):
     assert len(io.load(lab / "results" / "a.csv")) == len(crossing())
 
 
+def test_what_was_weighed_is_written_beside_each_result_where_it_is_asked_for(run, lab):
+    from kintrack.io.meta import read_meta
+
+    assert run("track", "--config", _write(lab, "track", save_frame_meta=True)).code == 0
+    assert len(read_meta(lab / "results" / "b.slp.h5").rows)
+
+
 def test_a_model_must_be_named(run, lab):
     config = _write(lab, "track", ckpt_path=None)
     done = run("track", "--config", config)

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 Kind = Literal["mapped", "refused", "no effect", "not needed", "compared"]
 Command = Literal["train", "track", "eval"]
-INPUT, VIDEO, VAL, OUTPUT, MODEL, FORMAT = ARGUMENTS = "INPUT", "--video", "--val", "--output", "--model", "--format"
-"""Targets that are no options of a config, but what a command is given."""
+INPUT, VIDEO, VAL, OUTPUT, MODEL = FILES = "INPUT", "--video", "--val", "--output", "--model"
+"""Targets that are no options of a config, but files that a command is given."""
+FORMAT, META = "--format", "--save-meta"
+"""Others that a command is given."""
 
 
 def as_it_is(value: Any) -> Any:
@@ -25,7 +27,7 @@ class Fate:
 
     Args:
         kind: mapped, refused, compared with the checkpoint, or of no use.
-        target: where mapped, the option of ours, or one of `ARGUMENTS`.
+        target: where mapped, the option of ours, or an argument of a command.
         why: the reason, or what else to know.
         convert: from DREEM's value to ours; raises ValueError with the reason where there is none.
         unless: values that are not refused, as they say what is so anyway.

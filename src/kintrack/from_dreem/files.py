@@ -21,12 +21,14 @@ class Files:
         datasets: DREEM's sections, by their names: first the one that a command is about, then the validation.
         output: the folder for results.
         format: the format of results.
+        save_meta: whether beside each result a file of what the tracker weighed is written.
         model: the checkpoint.
     """
 
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     output: Path | None = None
     format: str | None = None
+    save_meta: bool = False
     model: str | None = None
 
     @property

@@ -4,6 +4,7 @@ from kintrack.from_dreem import values
 from kintrack.from_dreem.fates import (
     FORMAT,
     INPUT,
+    META,
     MODEL,
     OUTPUT,
     VAL,
@@ -34,7 +35,7 @@ _TOP = (
     Row(
         "", "output_format", _OF_TRACKING, to(FORMAT, "`native` is the input's; `both` is refused", values.format_name)
     ),
-    Row("", "save_frame_meta", _OF_TRACKING, refused("give --save-meta FILE instead", False, None)),
+    Row("", "save_frame_meta", _OF_TRACKING, to(META, "a file beside each result", bool)),
     Row("metrics", "train val", idle("the loss alone is taken"), _OF_TRAINING),
     Row("metrics", "test", _OF_TRACKING, unneeded("all measures are taken, of the same rows (`match` is `rows`)")),
     _both("", "params_config", to("--config", "the file that it names is laid over this one")),
@@ -43,7 +44,7 @@ _TOP = (
 
 # Of the three sections, `track` and `eval` take test_dataset, `train` the other two.
 _FILES = "all of that suffix, by name; each with the video of its stem (D2)"
-_LOOKS = "from `train_dataset` where `test_dataset` does not say: as in training (C3)"
+_LOOKS = "this and what follows from `train_dataset` where `test_dataset` does not say: as in training (C3)"
 _DRAWN = "drawn once for a clip, where DREEM draws for each frame (D8), and always, whatever its `p`"
 _DATA = "dataset.*_dataset"
 _CHANGES = f"{_DATA}.augmentations"
@@ -53,7 +54,12 @@ _DATASET = (
     _both(_DATA, "dir.vid_suffix", to(VIDEO, "`.mp4` where not given; `.tiff` does as well (C7)")),
     Row(_DATA, "slp_files", to(INPUT, f"of `val_dataset` `{VAL}`"), to(INPUT)),
     _both(_DATA, "video_files", to(VIDEO, "by stem; in the order given where stems are others")),
-    _both(_DATA, "crop_size", to("dreem.crop_size", _LOOKS, values.side)),
+    Row(
+        _DATA,
+        "crop_size",
+        to("dreem.crop_size", "that of `val_dataset` must be the same", values.side),
+        to("dreem.crop_size", _LOOKS, values.side),
+    ),
     _both(_DATA, "padding", to("dreem.padding", "0 where not given, also in tracking (C3)")),
     _both(_DATA, "anchors", to("dreem.anchors", "a number of them, drawn by chance, is refused", values.anchors)),
     _both(_DATA, "handle_missing", to("dreem.handle_missing")),
@@ -203,7 +209,7 @@ _ROUND = (
     Row("runner.metrics", "test", _OF_TRACKING, unneeded("all measures are taken")),
     Row("runner.persistent_tracking", "train val test", idle(), idle()),
     Row("runner", "test_save_path", _OF_TRACKING, unneeded("`--output` of `eval`")),
-    Row("runner", "save_frame_meta", _OF_TRACKING, refused("give --save-meta FILE instead", False, None)),
+    Row("runner", "save_frame_meta", _OF_TRACKING, unneeded("`save_frame_meta` at the top says it")),
 )
 
 _EACH = "each epoch is validated; `data.clips` says how long one is"

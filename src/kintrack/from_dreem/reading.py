@@ -17,7 +17,7 @@ from kintrack.config import Config, TrainConfig, merge, read_yaml
 from kintrack.config_data import AugmentConfig
 from kintrack.errors import ConfigError, nearest_name
 from kintrack.follow import TrackConfig
-from kintrack.from_dreem.fates import ARGUMENTS, FORMAT, Command, Fate, Row, as_yaml, is_one_of, unneeded
+from kintrack.from_dreem.fates import FILES, FORMAT, META, Command, Fate, Row, as_yaml, is_one_of, unneeded
 from kintrack.from_dreem.files import Files
 from kintrack.from_dreem.keys import ROWS
 from kintrack.from_dreem.values import UNSAID
@@ -101,7 +101,7 @@ def ask(given: Config | Mapping[str, Any] | str | Path | None, command: Command)
     ours = tree.pop(OURS, None) or {}
     config, useless = _Reader(command).read(tree)
     model = config["model"] if command == "train" else config.pop("model", {})
-    files = _files(tree, command, config.pop(FORMAT, None))
+    files = _files(tree, command, config.pop(FORMAT, None), config.pop(META, False))
     notes = tuple(f"the config is DREEM's; {kind}: {', '.join(keys)}" for kind, keys in useless.items() if keys)
     for note in notes:
         _log.info(note)
@@ -173,7 +173,7 @@ class _Reader:
 
     def _set(self, target: str, dotted: str, value: Any) -> None:
         by, before = self.by.get(target, ("", None))
-        if target in ARGUMENTS and target != FORMAT:
+        if target in FILES:
             return
         if target.startswith("data.augment") and by:  # two changes of one kind
             value = max(value, before)
@@ -289,14 +289,14 @@ def _finish_training(config: dict[str, Any], tree: Mapping[str, Any]) -> dict[st
     return config
 
 
-def _files(tree: Mapping[str, Any], command: Command, form: str | None) -> Files:
+def _files(tree: Mapping[str, Any], command: Command, form: str | None, meta: bool) -> Files:
     """The files of the datasets that a command has to do with."""
     own = (TRAIN, VAL) if command == "train" else (TEST,)
     datasets = {name: (tree.get("dataset") or {}).get(name) or {} for name in own}
     if command != "train":
         output = tree.get("outdir")
-        return Files(datasets, Path(output) if output else None, form, tree.get("ckpt_path"))
+        return Files(datasets, Path(output) if output else None, form, meta, tree.get("ckpt_path"))
     about, model = tree.get("logging") or {}, tree.get("model") or {}
     run = [about[key] for key in ("group", "name") if about.get(key)]
     folder = (tree.get("checkpointing") or {}).get("dirpath") or (Path("models", *run) if run else None)
-    return Files(datasets, Path(folder) if folder else None, None, model.get("ckpt_path"))
+    return Files(datasets, Path(folder) if folder else None, model=model.get("ckpt_path"))
