@@ -263,6 +263,11 @@ def test_a_training_takes_its_pixels_from_one_list_and_its_tracker_from_the_weig
     assert fitted.model.visual_encoder is not None
     tracker = api.load_model(fitted.path, "cpu").card["tracker"]
     assert (tracker["memory"], tracker["candidates"]) == (2, 5)
+    config |= {"model": {"encoder": {"kind": "conv", "crop_size": 16, "width": 4}}}
+    fitted = api.train(
+        [tmp_path / "learn.csv"], tmp_path / "eyes", videos=movies[:1], model="general", device="cpu", config=config
+    )
+    assert fitted.model.config.encoder.crop_size == 16 and fitted.model.visual_encoder is not None
 
 
 def test_points_are_scored_by_their_distance_in_pixels(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class ModelConfig(Config):
 
 
 class LossConfig(Config):
-    """The association loss."""
+    """The association loss, and for models that look at pixels the contrast of looks."""
 
     both_ways: bool = True
     """Whether references also ask which query they are seen as (softmax over the queries of a frame, and a null)."""
@@ -119,6 +119,8 @@ class LossConfig(Config):
     """Exponent by which easy answers count less: each is weighted by (1 - probability) ** focal."""
     layer_weight: float = Field(0.5, ge=0, le=1)
     """Weight of each decoder layer before the last; the last counts 1."""
+    appearance: float = Field(0.5, ge=0)
+    """Weight of the contrast of looks in training: crops of one individual are to look alike, and unlike the others'."""
 
 
 class TrackerConfig(Config):
@@ -200,6 +202,8 @@ class DataConfig(Config):
     """Share of the epochs after which the model learns from its own mistakes; 1: never."""
     fragment: float = Field(0.01, ge=0, le=1)
     """Chance that a remembered track was broken, for each individual and frame."""
+    hidden: float = Field(0.0, ge=0, le=1)
+    """Share of clips in which everybody is out of sight for long, one after the other: there looks are worth most."""
     detection_dropout: DropoutConfig = DropoutConfig()
     """Detections that are left out, besides those that the detectors of `noisy` clips miss."""
     keypoint_dropout: DropoutConfig = DropoutConfig()

@@ -42,6 +42,9 @@ class AugmentConfig(Config):
     """Share of clips that are mirrored; left and right keypoints change places."""
     quarters: bool = True
     """Whether clips are turned by 0, 90, 180 or 270 degrees."""
+    turn_each: float = Field(0.5, ge=0, le=1)
+    """Share of clips of which each crop is turned so by itself: then nobody is known by the way they lie, as they are
+    for some frames. For animals that are seen from above; models of DREEM are not taught so."""
     rotate: float = Field(0.0, ge=0, le=180)
     """Most degrees by which clips of real videos are turned besides, to either side."""
     scale: float = Field(1.0, ge=1)

@@ -206,3 +206,16 @@ def test_backward_stretches_start_with_the_last_frame():
     assert timing in (_Timing(0, 1), _Timing(9, -1))
     x = stretch.detections.box[stretch.track == 0, 0]
     assert x.tolist() == (np.arange(10.0) if timing.step == 1 else np.arange(9.0, -1, -1)).tolist()
+
+
+def test_who_hides_is_out_of_sight_for_long():
+    """With `hidden` a part of them returns after more than five frames, and without it nobody does."""
+    shares = []
+    for hidden in (0.0, 1.0):
+        clips = Clips([], {"frames": 40, "max_objects": 6, "simulated": 1.0, "hidden": hidden, "noisy": 0.0}, seed=5)
+        gaps = []
+        for clip in (clips[i] for i in range(8)):
+            for who in np.unique(clip.identity[clip.identity >= 0]):
+                gaps.append(np.diff(clip.detections.frame[clip.identity == who]).max(initial=0))
+        shares.append(np.mean(np.array(gaps) > 5))
+    assert shares[0] == 0 and shares[1] > 0.2

@@ -8,7 +8,7 @@ import pytest
 from kintrack.config import EncoderConfig
 from kintrack.config_data import AugmentConfig
 from kintrack.sim import observe, random_appearance, stage
-from kintrack.training.looks import drawn_looks, in_another_light
+from kintrack.training.looks import drawn_looks, each_turned, in_another_light
 
 ENCODER = EncoderConfig(kind="conv", crop_size=32)
 
@@ -122,3 +122,14 @@ def test_the_crops_of_a_clip_are_drawn_in_the_time_of_a_training_step():
         best = min(best, time.process_time() - before)
     assert made.shape == (280, 1, 64, 64)
     assert best < 0.5
+
+
+def test_each_crop_is_turned_by_itself():
+    crops = rng().random((40, 1, 6, 6), dtype=np.float32)
+    before = crops.copy()
+    turned = each_turned(crops, rng(1))
+    ways = [
+        next(n for n in range(4) if np.array_equal(np.rot90(a, n, (1, 2)), b))
+        for a, b in zip(crops, turned, strict=True)
+    ]
+    assert set(ways) == {0, 1, 2, 3} and np.array_equal(crops, before)

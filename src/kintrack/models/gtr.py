@@ -179,12 +179,16 @@ class GlobalTrackingTransformer(nn.Module):
                 logits.append(same(token) - alone)
         return torch.stack(logits)
 
-    def logits(self, window: Inputs) -> Float[Tensor, "l 2 e"]:
-        """`encode`, `embed`, `recall` and `associate` in a row: the logits of a window's candidate pairs."""
+    def logits(self, window: Inputs, shown: Float[Tensor, "s a"] | None = None) -> Float[Tensor, "l 2 e"]:
+        """`encode`, `embed`, `recall` and `associate` in a row: the logits of a window's candidate pairs.
+
+        Args:
+            shown: features of the window's crops, where they were made already.
+        """
         if window.crops is None:
             token, pair = self.embed(window.graph), window.pair
         else:
-            shown = self.encode(window.crops)  # (s, a)
+            shown = self.encode(window.crops) if shown is None else shown
             # What nobody has seen looks like nothing at all: 0 adds nothing to its token.
             appearance = shown.new_zeros(len(window.graph.node), shown.shape[1]).index_copy(0, window.shown, shown)
             token, pair = self.embed(window.graph, appearance), self._with_appearance(window, appearance)

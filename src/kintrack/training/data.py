@@ -22,10 +22,10 @@ from kintrack.core.detections import Detections, Ints
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import LabelVideo, Video
 from kintrack.errors import ConfigError, InputError
-from kintrack.sim import Scene, observe, random_noise, random_world, stage
+from kintrack.sim import NoiseConfig, Scene, observe, random_noise, random_world, stage
 from kintrack.training.annotated import with_anchors
 from kintrack.training.augment import left_out, random_view, seen_from, without_some_keypoints
-from kintrack.training.looks import drawn_looks, in_another_light
+from kintrack.training.looks import drawn_looks, each_turned, in_another_light
 from kintrack.windows.crops import crop_detections
 from kintrack.windows.shown import has_anchors, needs_keypoints
 
@@ -109,8 +109,11 @@ class Clips:
 
     def _lit(self, clip: Clip, crops: Crops, rng: Generator) -> Clip:
         """The clip with its crops, most often in another light."""
-        is_other = rng.random() < self.config.other_light
-        return replace(clip, crops=in_another_light(crops, rng, self.config.augment) if is_other else crops)
+        if rng.random() < self.config.other_light:
+            crops = in_another_light(crops, rng, self.config.augment)
+        if (share := self.config.augment.turn_each) and rng.random() < share:
+            crops = each_turned(crops, rng)
+        return replace(clip, crops=crops)
 
     def _world(self, rng: Generator) -> Scene:
         world = random_world(rng, max_individuals=self.config.max_objects)
@@ -135,6 +138,8 @@ class Clips:
 
     def _observed(self, truth: Tracks, rng: Generator) -> Clip:
         noise = random_noise(rng) if rng.random() < self.config.noisy else None
+        if self.config.hidden and rng.random() < self.config.hidden:
+            noise = _hiding(noise, truth.detections.n_frames)
         detections, identity = observe(truth, noise, rng)
         detections = without_some_keypoints(detections, self.config.keypoint_dropout, rng)
         kept = ~left_out(detections, self.config.detection_dropout, rng)
@@ -152,6 +157,13 @@ class Clips:
         else:
             history = _mistaken(identity, detections.frame, self.config, rng)
         return Clip(detections, identity, history=history, video=-1)
+
+
+def _hiding(noise: NoiseConfig | None, n_frames: int) -> NoiseConfig:
+    """The detector, past which everybody is out of sight for a third of the time: for up to half a clip at once."""
+    longest = max(n_frames // 2, 2)
+    length = (max(longest // 4, 1), longest)
+    return (noise or NoiseConfig()).model_copy(update={"burst": 1 / 3, "burst_length": length})
 
 
 def _check_drawable(encoder: EncoderConfig, config: DataConfig) -> None:

@@ -60,6 +60,18 @@ def in_another_light(crops: Crops, rng: Generator, config: AugmentConfig | None 
     return np.asarray(np.clip(seen, 0, 1, out=seen), np.float32)
 
 
+def each_turned(crops: Crops, rng: Generator) -> Crops:
+    """The crops (N, C, S, S), each turned by itself by 0, 90, 180 or 270 degrees.
+
+    In frames that follow each other an individual lies as it lay: a feature of how crops lie would tell them apart, for
+    that moment. Turned, they can only be told by what they show.
+    """
+    turned, quarters = crops.copy(), rng.integers(0, 4, len(crops))
+    for n in (1, 2, 3):
+        turned[quarters == n] = np.rot90(crops[quarters == n], n, (2, 3))
+    return turned
+
+
 def _each(values: NDArray[np.floating]) -> Crops:
     """(N,) as a factor of N crops."""
     return np.asarray(values, np.float32)[:, None, None, None]

@@ -11,6 +11,7 @@ from kintrack.config import LossConfig
 from kintrack.errors import AlignmentError, InputError
 from kintrack.models.blocks import group_logsumexp, group_sum
 from kintrack.models.gtr import AssociationMatrix
+from kintrack.training.contrast import contrast
 
 
 @runtime_checkable
@@ -37,7 +38,9 @@ class AssoLoss(nn.Module):
 
     `both_ways` adds the same over the questions that references ask: which query of a frame is it seen as? The loss of
     the last decoder layer counts 1, that of each layer before it `layer_weight`. A group of several true answers (a
-    mother and her two daughters) is content with any of them.
+    mother and her two daughters) is content with any of them. Where looks are given, `appearance` times their
+    `kintrack.training.contrast.contrast` is added: geometry explains nearly all links, so links alone teach an encoder
+    next to nothing.
 
     >>> loss = AssoLoss(both_ways=False, focal=0.0)
     >>> matrix = torch.tensor([[0.0, 0.0]])  # one query, two references of one frame, the first is true
@@ -45,9 +48,12 @@ class AssoLoss(nn.Module):
     tensor(3.)
     """
 
-    def __init__(self, both_ways: bool = True, focal: float = 0.5, layer_weight: float = 0.5) -> None:
+    def __init__(
+        self, both_ways: bool = True, focal: float = 0.5, layer_weight: float = 0.5, appearance: float = 0.5
+    ) -> None:
         super().__init__()
-        self.config = LossConfig.of({"both_ways": both_ways, "focal": focal, "layer_weight": layer_weight})
+        options = {"both_ways": both_ways, "focal": focal, "layer_weight": layer_weight, "appearance": appearance}
+        self.config = LossConfig.of(options)
 
     def forward(
         self,
@@ -55,6 +61,7 @@ class AssoLoss(nn.Module):
         truth: Questions | Bool[Tensor, "q r"],
         frame: Int[Tensor, " n"] | None = None,
         query_frame: Int[Tensor, " m"] | None = None,
+        looks: Float[Tensor, "s a"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss, a scalar; 0 (with gradients of 0) where nothing is asked.
 
@@ -65,6 +72,7 @@ class AssoLoss(nn.Module):
             truth: a window with its target, or (Q, R) whether query and reference are one individual.
             frame: (R,) each reference's frame; only with matrices. References of one frame are one question's answers.
             query_frame: (Q,) each query's frame; by default all are of one frame.
+            looks: features of the window's crops, to be contrasted where it says whom they show.
         """
         if isinstance(truth, Tensor):
             logits, row_group, column_group, target = _edges(association, truth, frame, query_frame)
@@ -82,7 +90,11 @@ class AssoLoss(nn.Module):
             surprise = surprise + self._mean_surprise(claimed, column_group, target)
         weight = torch.full_like(surprise, self.config.layer_weight)
         weight[-1] = 1.0
-        return (weight * surprise).sum()
+        total = (weight * surprise).sum()
+        who = getattr(truth, "who", None)
+        if looks is None or who is None or not self.config.appearance:
+            return total
+        return total + self.config.appearance * contrast(looks, who)
 
     def _mean_surprise(
         self, logits: Float[Tensor, "l e"], group: Int[Tensor, " e"], target: Bool[Tensor, " e"]

@@ -15,7 +15,7 @@ from kintrack.errors import ConfigError, nearest_name
 from kintrack.metrics import MEASURES, combine, evaluate
 from kintrack.models.checkpoint import ENTRY, LAYOUT, build_model
 from kintrack.models.dreem import DreemTransformer
-from kintrack.models.gtr import AssociationMatrix
+from kintrack.models.gtr import AssociationMatrix, GlobalTrackingTransformer
 from kintrack.tracking import Tracker
 from kintrack.tracking.dreem import DreemTracker
 from kintrack.training import batches
@@ -149,8 +149,17 @@ class GTRRunner(LightningModule):
             window = (made or batches.questions(clips, self.model.config, self.tracker.config)).to(self.device)
             if self.training and window.crops is not None and torch.rand(()) < self.blank_appearance:
                 window = window.without_crops()
-            result: Result = {"loss": self.loss(self.model.logits(window), window)}  # type: ignore[arg-type]
+            result: Result = {"loss": self._loss_of(window)}
             return result | self._measured(clips, mode) | {"batch_size": sum(map(len, clips))}
+
+    def _loss_of(self, window: Any) -> Tensor:
+        """The loss of a window; in training with the contrast of looks, where there are any."""
+        model = self.model
+        contrasted = self.training and isinstance(model, GlobalTrackingTransformer)
+        if not contrasted or window.who is None:
+            return self.loss(model.logits(window), window)  # type: ignore[arg-type]
+        looks = model.encode(window.crops)  # once, for both
+        return self.loss(model.logits(window, looks), window, looks=looks)  # type: ignore[call-arg]
 
     def _measured(self, clips: Sequence[Clip], mode: Mode) -> Result:
         """The metrics of the mode over those clips in which anybody is known; none where nobody is."""

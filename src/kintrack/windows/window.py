@@ -34,6 +34,8 @@ class Window:
         history: of those detections the edges to the earlier sightings that their track remembers.
         crops: (S, C, H, W) pixels in [0, 1] of those detections that have any, or None.
         shown: (S,) which detections these are.
+        who: (S, 2) the clip of each crop, and whom it shows, -1 for nobody known; None where there are no crops, or
+            nobody knows.
         query: (Q,) the detection of each query.
         reference: (R,) the detection of each reference; asked in several frames, it is there several times.
         pairs: (E, 2) positions in `query` and in `reference`.
@@ -56,10 +58,11 @@ class Window:
     column_group: Int[Tensor, " e"]
     target: Bool[Tensor, " e"] | None = None
     frame: Int[Tensor, " q"] | None = None
+    who: Int[Tensor, "s 2"] | None = None
 
     def without_crops(self) -> "Window":
         """The same questions for someone who cannot see."""
-        return dataclasses.replace(self, crops=None, shown=self.shown[:0])
+        return dataclasses.replace(self, crops=None, shown=self.shown[:0], who=None)
 
     def to(self, device: torch.device | str) -> "Window":
         """The same window on another device."""
@@ -95,6 +98,7 @@ class Window:
         crops = [w.crops for w in windows if w.crops is not None]
         targets = [w.target for w in windows if w.target is not None]
         frames = [w.frame for w in windows if w.frame is not None]
+        who = [w.who + torch.tensor([i, 0]) for i, w in enumerate(windows) if w.who is not None]
         return cls(
             graph=graph,
             history=history,
@@ -108,6 +112,7 @@ class Window:
             column_group=join([w.column_group + o for w, o in zip(windows, columns, strict=True)]),
             target=join(targets) if len(targets) == len(windows) else None,
             frame=join(frames) if len(frames) == len(windows) else None,
+            who=join(who) if sum(map(len, who)) == sum(map(len, crops)) > 0 else None,
         )
 
 
@@ -179,7 +184,11 @@ def follow(
             edges = memory.history(int(query.frame[0]))
             past = history_features(memory.sightings, edges)
             pasts.append((memory.sightings.row[edges], past))
-    return _window(seen, model, questions, crops, tracker.memory, pasts)
+    window = _window(seen, model, questions, crops, tracker.memory, pasts)
+    if crops is None:
+        return window
+    who = np.stack([np.zeros(len(identity), np.int64), identity], axis=1)
+    return dataclasses.replace(window, who=torch.from_numpy(who))
 
 
 def _question(query: Sightings, memory: Memory, pairs: Ints, features: Features, same: Bools) -> _Question:
