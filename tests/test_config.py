@@ -46,4 +46,4 @@ def test_an_override_that_is_no_yaml_is_named():
 def test_a_config_of_something_else_is_told_in_few_words():
     with pytest.raises(ConfigError, match=r"is this the config of something else\?$") as told:
         TrackConfig.of(TrainConfig().to_dict())
-    assert len(str(told.value)) < 500
+    assert len(str(told.value)) < 600

@@ -6,7 +6,7 @@ What can be set is in `kintrack.config`.
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import pydantic
 import yaml
@@ -73,8 +73,9 @@ def _fields(config: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     """The keys known at a place in a tree of configs."""
     for part in path:
         field = config.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
             return []
         config = inner
     return list(config.model_fields)

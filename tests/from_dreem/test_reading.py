@@ -110,6 +110,8 @@ def test_a_config_of_a_training_tells_tracking_what_its_checkpoint_was_shown():
         ("trainer", {"accelerator": "tpu"}, r"trainer\.accelerator is 'tpu' in the config .*did you mean 'cpu'"),
         ("trainer", {"limit_predict_batches": 0.5}, r"limit_predict_batches is 0\.5 .*: a share is no number"),
         ("dataset", {"test_dataset": {"crop_size": [64, 80]}}, r"a model is shown crops of one size; give one number"),
+        ("dataset", {"test_dataset": {"dir": "data"}}, r"test_dataset\.dir is 'data' .* and not a section; give keys"),
+        ("tracker", {"front_nodes": 3}, r"front_nodes is 3 .*: that is no value for it; give what DREEM takes there"),
         ("dataset", {"test_dataset": {"anchors": 3}}, r"keypoints drawn by chance are no place .*name the keypoints"),
     ],
 )  # fmt: skip
@@ -139,6 +141,50 @@ def test_what_is_unknown_or_not_here_is_told_with_what_to_do(key, value, words):
 def test_what_a_training_cannot_do_is_told(section, words):
     with pytest.raises(ConfigError, match=words):
         ask({**TRAINING, **section}, "train")
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"embedding_meta": {"pos": {"mode": None}}}, r"'model\.pos\.mode' is None: input should be 'off', 'learned'"),
+        ({"embedding_meta": {"pos": {"mode": "learned", "mlp_cfg": {"hidden_dims": 8, "num_layers": 1}}}},
+         r"unknown option 'model\.pos\.mlp_cfg\.hidden_dims': did you mean 'hidden_dim'"),
+        ({"embedding_meta": {"pos": {"mode": "learned", "over_boxes": False}}}, r"model\.pos\.over_boxes' is False"),
+        ({"activation": "glu"}, r"'model\.activation' is 'glu': input should be 'relu' or 'gelu'"),
+    ],
+)  # fmt: skip
+def test_what_is_documented_there_and_fails_in_the_first_step_fails_before_it(section, words):
+    from kintrack.training.dreem_config import train_config
+
+    with pytest.raises(ConfigError, match=words):
+        train_config(ask({**TRAINING, "model": section}, "train").config)
+
+
+def test_what_is_documented_there_and_never_read_is_said():
+    """Of the keys and values that DREEM's documentation has and its code has not."""
+    tracker = {"decay_time": 0.9, "iou": "mult", "distance_penalty_multiplier": 2.0}
+    dataset = {"test_dataset": {"detection_iou_threshold": 0.5, "crop_size": 20}, "metrics": {"test": "all"}}
+    asked = ask({**TRACKING, "tracker": tracker, "dataset": dataset}, "track")
+    for key in ("tracker.decay_time", "dataset.metrics", "dataset.test_dataset.detection_iou_threshold"):
+        assert key in asked.notes[0]
+    config = TrackConfig.of(asked.config)
+    assert (config.tracker.distance_penalty_multiplier, config.dreem.padding) == (2.0, 0)
+    with pytest.raises(ConfigError, match="option 'iou' is 'add': input should be 'mult' or 'max'"):
+        TrackConfig.of(ask({**TRACKING, "tracker": {"iou": "add"}}, "track").config)
+
+
+@pytest.mark.parametrize(("given", "ours"), [("gpu", "cuda"), ("cuda", "cuda"), ("cpu", "cpu"), ("auto", "auto")])
+def test_where_it_runs_is_where_the_config_says(given, ours):
+    """DREEM strips it (C2)."""
+    assert ask({**TRACKING, "trainer": {"accelerator": given}}, "track").config["device"] == ours
+
+
+def test_a_config_object_says_what_was_set_in_it_and_what_kind_of_model_it_is_for():
+    from kintrack.training.dreem_config import DreemTrainConfig
+
+    asked = ask(DreemTrainConfig(max_epochs=3), "train")
+    assert asked.config == {"max_epochs": 3, "model": {"kind": "dreem"}}
+    assert ask(TrackConfig(review=2), "track").config == {"review": 2}
 
 
 def test_many_mistakes_are_one_message():

@@ -53,7 +53,7 @@ _DATASET = (
     _both(_DATA, "dir.labels_suffix", to(INPUT, "`.slp` where not given")),
     _both(_DATA, "dir.vid_suffix", to(VIDEO, "`.mp4` where not given; `.tiff` does as well (C7)")),
     Row(_DATA, "slp_files", to(INPUT, f"of `val_dataset` `{VAL}`"), to(INPUT)),
-    _both(_DATA, "video_files", to(VIDEO, "by stem; in the order given where stems are others")),
+    Row(_DATA, "video_files", to(VIDEO, "by stem"), to(VIDEO, "by stem; in the order given where stems are others")),
     Row(
         _DATA,
         "crop_size",

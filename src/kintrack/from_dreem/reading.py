@@ -92,7 +92,10 @@ def ask(given: Config | Mapping[str, Any] | str | Path | None, command: Command)
         InputError: there is no such file.
     """
     if isinstance(given, Config):
-        return Asked(given.model_dump(exclude_unset=True))
+        tree = given.model_dump(exclude_unset=True)
+        # What kind of model it is belongs to the config's class, where nobody has set it.
+        kind = getattr(getattr(given, "model", None), "kind", None)
+        return Asked(tree if kind is None else merge(tree, {"model": {"kind": kind}}))
     tree = read_yaml(find_config(given)) if isinstance(given, str | Path) else dict(given or {})
     if not is_dreems(tree):
         return Asked(tree)
@@ -147,10 +150,10 @@ class _Reader:
                 yield here, value
             elif _is_section(here) and (value is None or isinstance(value, Mapping)):
                 yield from self._keys(value or {}, here)
-            elif (
-                hint := f"the config of DREEM has {dotted}, which no DREEM knows: {_nearest(here)}"
-            ) not in self.wrong:
-                self.wrong.append(hint)
+            elif _is_section(here):
+                self.wrong.append(f"{dotted} is {value!r} in the config of DREEM, and not a section; give keys in it")
+            else:
+                self.wrong.append(f"the config of DREEM has {dotted}, which no DREEM knows: {_nearest(here)}")
 
     def _take(self, path: Path_, value: Any, fate: Fate) -> None:
         """One key, by its fate."""
@@ -166,7 +169,8 @@ class _Reader:
             try:
                 ours = fate.convert(value)
             except (ValueError, TypeError, AttributeError) as error:
-                self.wrong.append(f"{dotted} is {value!r} in the config of DREEM: {error}")
+                why = error if isinstance(error, ValueError) else "that is no value for it; give what DREEM takes there"
+                self.wrong.append(f"{dotted} is {value!r} in the config of DREEM: {why}")
                 return
             if ours is not UNSAID:
                 self._set(fate.target, dotted, ours)

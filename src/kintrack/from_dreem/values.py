@@ -136,7 +136,7 @@ def minutes(value: Any) -> float | None:
         if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
             raise ValueError("a time is written as days:hours:minutes:seconds, like 00:12:00:00")
         return sum(int(part) * units[unit] for part, unit in zip(parts, units, strict=False))
-    return sum(number * units[one_of(unit, *units)] for unit, number in value.items())
+    return float(sum(number * units[one_of(unit, *units)] for unit, number in value.items()))
 
 
 def monitor(value: Any) -> str:
