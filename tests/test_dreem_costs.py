@@ -140,6 +140,19 @@ def test_the_quick_encoder_is_the_same_function(name):
     assert quick(encoder) is encoder  # batch norm learns
 
 
+def test_half_is_nearly_the_same_and_only_where_it_is_asked_for():
+    config = DreemConfig.of_dreem({"d_model": 16, "nhead": 1, "encoder_cfg": seeded.ENCODERS["resnet18"]})
+    encoder = build_dreem_encoder(config).eval()
+    crops = torch.from_numpy(seeded.window(16, side=40)["crops"])
+    with torch.no_grad():
+        plain, half = encoder(crops), quick(encoder, half=True)(crops)
+    assert 0 < (half - plain).abs().max() < 0.02 and half.dtype == torch.float32
+    assert next(encoder.feature_extractor.parameters()).dtype == torch.float32
+    options = {"tracker": "dreem", "dreem": {"crop_size": 24}, "precision": "half"}
+    tracks = follow(walkers(6), load_model(CHECKPOINT), CountingVideo(6), TrackConfig.of(options))
+    assert (tracks.track >= 0).all()  # a model without a network has nothing to halve
+
+
 def _shortcuts(encoder: torch.nn.Module) -> int:
     """Modules that are fewer where a shortcut is one convolution, not one with a norm in a sequence."""
     return 2 * sum(name.endswith("downsample.1") for name, _ in encoder.named_modules())

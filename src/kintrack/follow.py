@@ -58,6 +58,9 @@ class TrackConfig(Config):
     """Crops that the visual encoder sees at a time."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the visual encoder; where not given half of the cores, at most 4: reading needs some, too."""
+    precision: Literal["exact", "half"] = "exact"
+    """Numbers of the network of a model of DREEM: `half` (bfloat16) takes half the time on processors that have them,
+    and features differ in their third digit. Other models do not ask."""
     tracker: AnyTracker = TrackerConfig()
     """How scores become identities; or `dreem`, for the tracker of DREEM with options of its own."""
     frames: int | None = Field(default=None, ge=1)
@@ -215,7 +218,7 @@ def _shown_to_dreem(
     """A model of DREEM, what it is shown, and the tracker that it was made for."""
     from kintrack.core.sightings import Sightings
     from kintrack.tracking.dreem import DreemTracker
-    from kintrack.windows.dreem import DreemScorer, boxes_shown, boxes_tracked, crop_axes, iter_dreem_crops
+    from kintrack.windows.dreem import ON_CPU, DreemScorer, boxes_shown, boxes_tracked, crop_axes, iter_dreem_crops
 
     if not isinstance(config.tracker, DreemTrackerConfig):
         raise ConfigError("a model of DREEM goes with DREEM's tracker alone; give --set tracker.kind=dreem")
@@ -230,13 +233,14 @@ def _shown_to_dreem(
     box = boxes_shown(detections, config.dreem, labels)
     seen = Sightings.of(detections.with_columns(box=boxes_tracked(detections, config.dreem, box)))
     shape, axis = video.shape[1:3], None
-    batches = _ahead(iter_dreem_crops(video, detections, box, config.dreem, config.batch, labels))
+    scorer = DreemScorer(model, shape, half=config.precision == "half")
+    batch = min(config.batch, ON_CPU) if scorer.device.type == "cpu" else config.batch
+    batches = _ahead(iter_dreem_crops(video, detections, box, config.dreem, batch, labels))
     if config.tracker.max_angle_diff > 0 and (detections.keypoints is None or detections.keypoints.shape[1] == 1):
         axis = np.full((len(detections), 3), np.nan)
         batches = _telling(batches, lambda batch: crop_axes(*batch, axis))
     n, frame = detections.n_frames, detections.frame
     crops = _telling(batches, lambda batch: told("looking", int(frame[batch[0][-1]]) + 1, n))
-    scorer = DreemScorer(model, shape)
     with cpu_threads(config.threads):
         seen = scorer.embed(seen, crops, box)
     return scorer, seen, DreemTracker(config.tracker, shape=shape, axis=axis, skeleton=detections.skeleton)

@@ -94,7 +94,8 @@ def test_a_training_goes_as_dreems_goes(golden):
         optimizer.step()
         losses.append(loss.item())
     assert golden["training"][0] > 1.3 * golden["training"][-1]  # something was learned
-    assert np.allclose(losses, golden["training"], rtol=1e-4), losses
+    assert losses[0] == pytest.approx(golden["training"][0], rel=1e-5)
+    assert np.allclose(losses, golden["training"], rtol=1e-3), losses  # Adam makes steps of roundings, too
 
 
 def test_the_loss_of_several_clips_is_the_mean_of_theirs():

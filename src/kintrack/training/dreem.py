@@ -21,10 +21,9 @@ from kintrack.models.blocks import group_logsumexp, group_sum
 from kintrack.models.dreem import DreemTransformer, DreemWindow
 from kintrack.tracking.dreem import DreemTracker
 from kintrack.training.dreem_config import DreemLossConfig
-from kintrack.windows.dreem import DreemScorer
+from kintrack.windows.dreem import ON_CPU, DreemScorer
 
 T = TypeVar("T")
-_BATCH = 256  # crops that are encoded at a time where nothing is learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +97,8 @@ class DreemLoss(nn.Module):
                           / (number of true pairs + epsilon)
 
     Layers are summed, clips averaged. A detection is among the answers in its own frame, too. (DREEM looks for the true
-    ones by overlap: of two boxes at one place it takes the first for both, and with a box of nan it takes nobody of that
-    frame. Here identities say who is who.)
+    ones by overlap: of two boxes at one place it takes the first for both, and with a box of nan nobody of that frame.
+    Here identities say who is who.)
 
     Args:
         config: a `DreemLossConfig`.
@@ -185,8 +184,8 @@ def tracked_by_dreem(model: DreemTransformer, tracker: DreemTracker, clip: Clip)
 
 
 def _in_batches(crops: Crops) -> Iterator[tuple[Ints, Crops]]:
-    for start in range(0, len(crops), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(crops)))
+    for start in range(0, len(crops), ON_CPU):
+        rows = np.arange(start, min(start + ON_CPU, len(crops)))
         yield rows, crops[rows]
 
 

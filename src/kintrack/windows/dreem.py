@@ -21,8 +21,8 @@ from kintrack.models.dreem_encoder import quick
 from kintrack.windows.crops import Crops, Pixels, frames_of
 from kintrack.windows.shown import Shown, anchor_points
 
-_AT_A_TIME = 64
-"""Crops that a CPU encodes at a time: what lies between the layers stays in its cache, and little memory is taken."""
+ON_CPU = 64
+"""Crops that a CPU is given at a time, at most: what lies between the layers stays in its cache."""
 
 
 def anchors(detections: Detections, config: DreemCrops, labels: LabelVideo | None = None) -> Floats:
@@ -222,10 +222,12 @@ class DreemScorer:
     Args:
         model: is used as it is: put it on its device and into `eval()` first.
         shape: (Y, X) of the image.
+        half: whether crops are encoded with numbers of half the length (bfloat16).
     """
 
-    def __init__(self, model: DreemTransformer, shape: tuple[int, int]) -> None:
+    def __init__(self, model: DreemTransformer, shape: tuple[int, int], half: bool = False) -> None:
         self.model = model
+        self.half = half
         self.shape = shape
         self.device = next(model.parameters()).device
 
@@ -237,13 +239,11 @@ class DreemScorer:
             crops: batches of (rows, pixels) that together cover every row.
             shown: (N, A, 4) what the crops show, see `boxes_shown`; the sightings' boxes where not given.
         """
-        dim, encode = self.model.visual_encoder.dim, quick(self.model.visual_encoder)
+        dim, encode = self.model.visual_encoder.dim, quick(self.model.visual_encoder, self.half)
         token = np.zeros((len(seen), dim + (0 if shown is None else 4 * shown.shape[1])), np.float32)
         for rows, pixels in crops:
-            parts = self._tensor(pixels).split(_AT_A_TIME if self.device.type == "cpu" else len(pixels))
-            found = torch.cat([encode(part).float().cpu() for part in parts])
             # A black crop has no moments (nan), with which nobody in its window would have a score: in DREEM it fails.
-            token[rows, :dim] = np.nan_to_num(found.numpy())
+            token[rows, :dim] = np.nan_to_num(encode(self._tensor(pixels)).float().cpu().numpy())
         if shown is not None:
             token[:, dim:] = shown.reshape(len(seen), -1)
         return seen.with_columns(token=token)
@@ -270,4 +270,13 @@ class DreemScorer:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-__all__ = ["DreemScorer", "anchors", "boxes_shown", "boxes_tracked", "crop_axes", "iter_dreem_crops", "squares"]
+__all__ = [
+    "ON_CPU",
+    "DreemScorer",
+    "anchors",
+    "boxes_shown",
+    "boxes_tracked",
+    "crop_axes",
+    "iter_dreem_crops",
+    "squares",
+]
