@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kintrack.core.clip import Clip, Frame, Instance
     from kintrack.core.detections import Detections, Skeleton, VideoInfo
     from kintrack.core.tracks import Tracks
-    from kintrack.core.video import ArrayVideo, LabelVideo, Video
+    from kintrack.core.video import ArrayLabelVideo, ArrayVideo, LabelVideo, Video
     from kintrack.errors import KintrackError
     from kintrack.io import load, load_labels, load_video, save
     from kintrack.metrics import Evaluation, evaluate
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kintrack.training.runner import GTRRunner
 
 __all__ = [
+    "ArrayLabelVideo",
     "ArrayVideo",
     "AssoLoss",
     "AssociationMatrix",
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ArrayLabelVideo": "core.video",
     "ArrayVideo": "core.video",
     "AssoLoss": "training.loss",
     "AssociationMatrix": "models.gtr",
