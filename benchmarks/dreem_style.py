@@ -210,6 +210,7 @@ def moved(box: Floats, rng: Generator) -> Floats:
 def follow(model: DreemTransformer, detections: Detections, settings: Mapping[str, Any] = TRACKER) -> Ints:
     """(N,) the track of each box, by DREEM's tracker."""
     seen = Sightings.of(Detections(detections.frame, placed(detections.box)))
+    model.visual_encoder.dim = MODEL["d_model"]  # what stands for its features; see MODEL
     seen = seen.with_columns(token=np.zeros((len(seen), MODEL["d_model"]), np.float32))
     return DreemTracker(DreemTrackerConfig.of(settings))(DreemScorer(model, UNIT), detections, seen).track
 
