@@ -90,7 +90,7 @@ def test_a_config_of_a_training_tells_tracking_what_its_checkpoint_was_shown():
     """DREEM shows 5 pixels more in tracking, whatever a model was trained with (C3)."""
     asked = ask({**TRAINING, "ckpt_path": "m.ckpt"}, "track")
     assert TrackConfig.of(asked.config).dreem == DreemCrops(crop_size=16, padding=0)
-    assert "device" not in asked.config  # where it was trained is not where it tracks
+    assert not {"device", "precision"} & asked.config.keys()  # where it was trained is not where it tracks
     own = {"test_dataset": {"crop_size": 20}}
     again = ask({**TRAINING, "dataset": {**TRAINING["dataset"], **own}}, "track")
     assert again.config["dreem"]["crop_size"] == 20 and again.config["dreem"]["padding"] == 0
@@ -177,6 +177,13 @@ def test_what_is_documented_there_and_never_read_is_said():
 def test_where_it_runs_is_where_the_config_says(given, ours):
     """DREEM strips it (C2)."""
     assert ask({**TRACKING, "trainer": {"accelerator": given}}, "track").config["device"] == ours
+
+
+@pytest.mark.parametrize(("given", "ours"), [(32, "exact"), ("16-mixed", "half"), ("bf16-true", "half")])
+def test_tracking_in_16_bits_is_tracking_in_16_bits(given, ours):
+    assert ask({**TRACKING, "trainer": {"precision": given}}, "track").config["precision"] == ours
+    with pytest.raises(ConfigError, match="precision is 64 in the config of DREEM: there is no such choice"):
+        ask({**TRACKING, "trainer": {"precision": 64}}, "track")
 
 
 def test_a_config_object_says_what_was_set_in_it_and_what_kind_of_model_it_is_for():

@@ -226,7 +226,12 @@ _TRAINER = (
     _train("trainer", "devices", to("devices")),
     _train("trainer", "strategy", to("strategy")),
     _train("trainer", "num_nodes", refused("one machine trains", 1, None)),
-    _train("trainer", "precision", refused("weights are trained in 32 bits", 32, "32", "32-true", None)),
+    Row(
+        "trainer",
+        "precision",
+        refused("weights are trained in 32 bits", 32, "32", "32-true", None),
+        to("precision", "`half` for 16 bits", values.precision),
+    ),
     _train("trainer", "min_epochs min_steps", unneeded("`stop_after` counts from the best epoch")),
     _train("trainer", "max_steps", refused("give `max_epochs`, and `data.clips` for how long one is", -1, None)),
     _train("trainer", "check_val_every_n_epoch val_check_interval num_sanity_val_steps", unneeded(_EACH)),

@@ -126,8 +126,8 @@ class _Reader:
         # What a test_dataset says goes before what the train_dataset says.
         of_training = self.command != "train" and any(TRAIN in path for path, _ in found)
         for path, value in sorted(found, key=lambda item: TEST in item[0]):
-            # Where a model was trained is not where it tracks.
-            elsewhere = of_training and path == ("trainer", "accelerator")
+            # Where a model was trained, and in which numbers, is not where it tracks.
+            elsewhere = of_training and path in (("trainer", "accelerator"), ("trainer", "precision"))
             self._take(path, value, unneeded() if elsewhere else _fate(path, self.command))
         if self.command == "train":
             self._compare_looks(tree.get("dataset") or {})

@@ -114,6 +114,14 @@ def device(value: Any) -> str:
     return one_of("cuda" if value == "gpu" else value, "auto", "cpu", "cuda", "mps")
 
 
+def precision(value: Any) -> str:
+    """Whether the network's numbers have 16 bits."""
+    return "exact" if one_of("32" if value is None else str(value), *_WHOLE, *_HALF) in _WHOLE else "half"
+
+
+_WHOLE, _HALF = ("32", "32-true"), ("16", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true")
+
+
 def clips(value: Any) -> Any:
     """A number of clips; 1.0 are all."""
     if value is None or (isinstance(value, float) and value == 1.0):
