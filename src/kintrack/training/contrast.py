@@ -31,8 +31,8 @@ def contrast(looks: Float[Tensor, "s a"], who: Int[Tensor, "s 2"]) -> Float[Tens
     tensor(0.9554)
     """
     known = torch.nonzero(who[:, 1] >= 0)[:, 0]
-    found = []
-    for clip in who[known, 0].unique():
+    found, clips = [], torch.unique(who[known, 0]).tolist()
+    for clip in clips:
         rows = known[who[known, 0] == clip]
         if len(rows) > MOST:
             rows = rows[torch.linspace(0, len(rows) - 1, MOST, device=rows.device).round().long()]
@@ -53,7 +53,8 @@ def _of_clip(looks: Float[Tensor, "n a"], who: Int[Tensor, " n"]) -> Float[Tenso
     surprise = torch.logsumexp(alike, dim=1, keepdim=True) - alike
     each = surprise.masked_fill(~same, 0.0).sum(dim=1)[asks] / same.sum(dim=1)[asks]
     weight = 1.0 / n_crops[individual[asks]]
-    return (weight * each).sum() / weight.sum()
+    mean: Tensor = (weight * each).sum() / weight.sum()
+    return mean
 
 
 __all__ = ["MOST", "TEMPERATURE", "contrast"]

@@ -155,11 +155,10 @@ class GTRRunner(LightningModule):
     def _loss_of(self, window: Any) -> Tensor:
         """The loss of a window; in training with the contrast of looks, where there are any."""
         model = self.model
-        contrasted = self.training and isinstance(model, GlobalTrackingTransformer)
-        if not contrasted or window.who is None:
-            return self.loss(model.logits(window), window)  # type: ignore[arg-type]
+        if not (self.training and isinstance(model, GlobalTrackingTransformer)) or window.who is None:
+            return self.loss(model.logits(window), window)  # type: ignore[no-any-return]
         looks = model.encode(window.crops)  # once, for both
-        return self.loss(model.logits(window, looks), window, looks=looks)  # type: ignore[call-arg]
+        return self.loss(model.logits(window, looks), window, looks=looks)  # type: ignore[no-any-return]
 
     def _measured(self, clips: Sequence[Clip], mode: Mode) -> Result:
         """The metrics of the mode over those clips in which anybody is known; none where nobody is."""
