@@ -5,6 +5,7 @@ that timm and torchvision share, so that a state dict of theirs fits.
 """
 
 import copy
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -109,7 +110,8 @@ class ResNet(nn.Module):
                     setattr(part, f"conv{n}", fuse_conv_bn_eval(getattr(part, f"conv{n}"), getattr(part, f"bn{n}")))
                     setattr(part, f"bn{n}", nn.Identity())
             if isinstance(shortcut := getattr(part, "downsample", None), nn.Sequential):
-                part.downsample = fuse_conv_bn_eval(shortcut[0], shortcut[1])
+                around: tuple[Any, Any] = (shortcut[0], shortcut[1])
+                part.downsample = fuse_conv_bn_eval(*around)
         return network
 
 
