@@ -22,7 +22,7 @@ from worlds import crossing, painted
 
 SHAPE = (90, 120)
 STILL = {"other_light": 1.0, "simulated": 0, "noisy": 0, "blank": 0, "swap": 0, "fragment": 0, "own": 0}
-NO_LIGHT = {"contrast": 0, "flicker": 0, "brightness": 0, "shade": 0, "blur": 0, "noise": 0}
+NO_LIGHT = {"contrast": 0, "flicker": 0, "brightness": 0, "shade": 0, "blur": 0, "noise": 0, "turn_each": 0}
 FREE = AugmentConfig(rotate=45.0, scale=1.3)
 ENCODER = EncoderConfig(kind="conv", crop_size=32, margin=0.0)
 
@@ -239,7 +239,7 @@ def test_crops_by_keypoints_are_cut_in_training_and_who_lacks_one_is_left_out_al
     pose[4, 1] = np.nan
     truth = Tracks(truth.detections.with_columns(keypoints=pose), truth.track)
     encoder = EncoderConfig(kind="conv", crop_size=32, anchors=("tail", "centroid"), handle_missing="drop")
-    config = DataConfig.of({**STILL, "other_light": 0, "frames": 9, "max_stride": 1, "blank": 1.0})
+    config = DataConfig.of({**STILL, "other_light": 0, "frames": 9, "max_stride": 1, "blank": 1.0, "augment": NO_LIGHT})
     clip = Clips([truth], config, [video], encoder)[0]
     assert "1 of 18 detections are not learned from: they lack tail" in caplog.text
     assert clip.crops.shape == (17, 2, 32, 32)
