@@ -15,6 +15,8 @@ from kintrack.config_dreem import DreemCrops
 from kintrack.core.clip import Clip, Frame, Instance
 from kintrack.core.detections import Detections, VideoInfo
 from kintrack.core.tracks import Tracks
+from kintrack.core.transforms import apply_to_frame, flip, rescale, rotate
+from kintrack.core.transforms import fit as fit_in_view
 from kintrack.core.video import ArrayVideo
 from kintrack.errors import AlignmentError, ConfigError, InputError
 from kintrack.models.checkpoint import load_model, read_card
@@ -23,7 +25,7 @@ from kintrack.models.dreem_config import DreemConfig
 from kintrack.training import GTRRunner
 from kintrack.training.dreem import DreemBatch, DreemLoss
 from kintrack.training.dreem_config import DreemDataConfig, DreemLossConfig, DreemTrainConfig, train_config
-from kintrack.training.dreem_data import DreemClips
+from kintrack.training.dreem_data import DreemClips, _Pieces
 from kintrack.training.fit import fit
 from worlds import crossing, painted
 
@@ -268,6 +270,20 @@ def test_pixels_and_places_are_turned_together():
         assert clip.detections.video.shape[0] > 0
         turned += clip.detections.video.shape != images.shape[1:3]
     assert turned >= 3
+
+
+@pytest.mark.parametrize(
+    "view", [flip((60, 90), "x"), rotate(90), rescale(0.8) @ rotate(20), rescale(1.3) @ rotate(-12)]
+)
+def test_a_piece_of_a_turned_picture_is_what_the_whole_shows_there(view):
+    """Only what is in a crop is turned: a whole picture would take as long as the rest of a step."""
+    frame = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    moved, shape = fit_in_view(view, (60, 90))
+    whole, pieces = apply_to_frame(frame, moved, shape), _Pieces(frame, moved, shape)
+    for y, x in ((0, 0), (20, 30), (shape[0] - 15, shape[1] - 20)):
+        assert np.array_equal(pieces[y : y + 15, x : x + 20], whole[y : y + 15, x : x + 20])
+    assert pieces[..., :1][3:5, 4:9].shape == (2, 5, 1) and pieces[3:3, 4:9].size == 0
+    assert (pieces.min(), pieces.max()) == (frame.min(), frame.max())
 
 
 def test_what_is_left_out_is_left_out_alike_in_pixels_and_rows():

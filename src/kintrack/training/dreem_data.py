@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -29,6 +30,7 @@ from kintrack.windows.dreem import boxes_shown, boxes_tracked, is_byte, iter_dre
 
 _KEPT = 2_000_000_000
 """Bytes of crops that are kept from one epoch to the next; what is more is cut anew."""
+_MARGIN = 8  # pixels around what a piece shows that interpolation, and smoothing before pictures shrink, look at
 _FEWEST = 2  # detections of a clip: one alone teaches nothing, and has no batch statistics
 
 
@@ -145,8 +147,46 @@ def _with_place(tracks: Tracks, crops: DreemCrops) -> Tracks:
     return tracks.take(np.asarray(np.isfinite(tracks.detections.box).all(axis=1)))
 
 
+def _shift(x: float, y: float) -> Affine:
+    return Affine(np.array([[1, 0, x], [0, 1, y]], float))
+
+
+class _Pieces:
+    """A frame seen through a transform, of which only those pieces are made that are looked at: most is in no crop."""
+
+    def __init__(self, frame: Image, view: Affine, shape: Shape) -> None:
+        self.frame, self.view, self.dtype = frame, view, frame.dtype
+        self.shape = (*shape, frame.shape[2])
+
+    def __getitem__(self, place: tuple[Any, slice]) -> Any:
+        """Some channels of all, as ``[..., :n]``; or the pixels of a piece, as ``[y0:y1, x0:x1]``."""
+        if place[0] is Ellipsis:
+            return _Pieces(self.frame[place], self.view, self.shape[:2])
+        down, across = place
+        shape = down.stop - down.start, across.stop - across.start
+        if not all(shape):
+            return np.zeros((*shape, self.shape[2]), self.dtype)
+        corners = [(x, y) for x in (across.start, across.stop) for y in (down.start, down.stop)]
+        sources = self.view.inverse(corners)
+        low = np.maximum(np.floor(sources.min(axis=0)).astype(int) - _MARGIN, 0)
+        high = np.maximum(np.ceil(sources.max(axis=0)).astype(int) + _MARGIN, low + 1)
+        part = self.frame[low[1] : high[1], low[0] : high[0]]
+        if not part.size:
+            return np.zeros((*shape, self.shape[2]), self.dtype)
+        into, back = _shift(-across.start, -down.start), _shift(*low.tolist())
+        return apply_to_frame(part, into @ self.view @ back, shape)
+
+    def min(self) -> Any:
+        """Of the whole frame, wherever its pixels are now."""
+        return self.frame.min()
+
+    def max(self) -> Any:
+        """Of the whole frame."""
+        return self.frame.max()
+
+
 class _TurnedVideo(Video):
-    """A video seen through a transform."""
+    """A video seen through a transform; its frames are `_Pieces`."""
 
     def __init__(self, video: Video, view: Affine, shape: Shape) -> None:
         self.video, self.view, self._shape = video, view, shape
@@ -159,10 +199,10 @@ class _TurnedVideo(Video):
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image]]:
         for frame, image in self.video.frames(start, stop):
-            yield frame, apply_to_frame(image, self.view, self._shape)
+            yield frame, _Pieces(image, self.view, self._shape)  # type: ignore[misc]
 
     def _read(self, frame: int) -> Image:
-        return apply_to_frame(self.video[frame], self.view, self._shape)
+        return _Pieces(self.video[frame], self.view, self._shape)  # type: ignore[return-value]
 
 
 class _TurnedLabels(LabelVideo):
