@@ -260,7 +260,7 @@ def test_pixels_and_places_are_turned_together():
     truth = crossing()
     images = np.stack([painted(truth.detections)] * 3, axis=-1)
     look = {"flip": 0.5, "quarters": True, "rotate": 45.0, "scale": 1.3}
-    look |= {name: 0.0 for name in ("brightness", "shade", "contrast", "flicker", "blur", "noise")}
+    look |= dict.fromkeys(("brightness", "shade", "contrast", "flicker", "blur", "noise"), 0.0)
     turned = 0
     for seed in range(6):
         clip = dataset(truth, images, seed, crop=9, other_light=1.0, augment=look)[0]
