@@ -210,15 +210,15 @@ def _crop(
             return _turned_crop(image, square, mix, which, view)
         ends = view.inverse(np.array([square.corner, square.corner + square.side]))
         upright = _Square(ends.min(axis=0), float(np.ptp(ends[:, 0])), square.size)
-        crop, covered = _crop(image, upright, mix, which)
-        return _lying(crop, turned), _lying(covered, turned)
+        plain, share = _crop(image, upright, mix, which)
+        return _lying(plain, turned), _lying(share, turned)
     across, columns, x_covered = _weights(square.corner[0], square.side, square.size, image.shape[1])
     down, rows, y_covered = _weights(square.corner[1], square.side, square.size, image.shape[0])
     bright = _bright(image[rows, columns], mix)
     covered: Crops = np.asarray(np.outer(y_covered, x_covered), np.float32)
     if which is not None:
         mine = which(rows, columns).astype(np.float32)
-        bright, covered = bright * mine, down @ mine @ across.T
+        bright, covered = bright * mine, np.asarray(down @ mine @ across.T, np.float32)
     return np.asarray(down @ bright @ across.T, np.float32), covered
 
 
