@@ -133,3 +133,9 @@ def test_each_crop_is_turned_by_itself():
         for a, b in zip(crops, turned, strict=True)
     ]
     assert set(ways) == {0, 1, 2, 3} and np.array_equal(crops, before)
+
+
+def test_a_world_in_which_nobody_is_seen_has_no_crops(world):
+    """With long bursts of misses that happens."""
+    scene, detections, _ = world
+    assert drawn_looks(scene, detections.take(slice(0, 0)), ENCODER, rng()).shape == (0, 1, 32, 32)

@@ -31,7 +31,7 @@ def drawn_looks(scene: Scene, detections: Detections, encoder: EncoderConfig, rn
     look, n = random_appearance(rng, encoder.channels), len(encoder.anchors)
     squared = np.where(np.isfinite(corner), corner, 0.0).reshape(-1, 2), np.repeat(side, n)
     drawn = draw_crops(scene, np.repeat(detections.frame, n), *squared, encoder.crop_size, look, rng)
-    return drawn.reshape(len(detections), -1, *drawn.shape[2:])
+    return drawn.reshape(len(detections), n * drawn.shape[1], *drawn.shape[2:])
 
 
 def in_another_light(crops: Crops, rng: Generator, config: AugmentConfig | None = None) -> Crops:
