@@ -1,6 +1,7 @@
 """What tracking with a model of DREEM costs: memory that does not grow with the video, and no work done twice."""
 
 import gc
+import os
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -182,3 +183,20 @@ def test_a_black_crop_is_no_failure():
     video._read = lambda frame: np.full((SIDE, SIDE, 3), 0 if frame == 3 else 90, np.uint8)  # type: ignore[method-assign]
     tracks = follow(walkers(6), load_model(CHECKPOINT), video, CONFIG)
     assert (tracks.track >= 0).all() and len(np.unique(tracks.track)) == 3
+
+
+def test_threads_that_wait_do_not_take_the_core_of_who_reads(monkeypatch):
+    """OpenMP's threads spin while they wait, by default: twice the work where two cores have something else to do."""
+    import sys
+
+    from kintrack import cli
+
+    monkeypatch.setattr(sys, "argv", ["kintrack", "--version"])
+    for given, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):  # who sets it is obeyed
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert os.environ["OMP_WAIT_POLICY"] == wanted
+    monkeypatch.delenv("OMP_WAIT_POLICY")

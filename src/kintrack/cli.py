@@ -310,6 +310,8 @@ def main() -> None:
     """The entry point. An error that kintrack raises on purpose is one red line and exit code 2."""
     # Before numpy is imported: its matrices here are small, and threads that wait for each other are slower than one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # And before torch is: threads that wait sleep, and leave their core to the one that reads the video.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     log = logging.getLogger("kintrack")
     warnings = Warnings(logging.WARNING if {"-q", "--quiet"} & set(sys.argv) else logging.INFO)
     log.setLevel(warnings.level)
