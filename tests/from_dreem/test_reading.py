@@ -67,6 +67,11 @@ def test_what_had_no_effect_and_what_is_not_needed_is_said_in_two_sentences(capl
     assert unneeded.startswith("the config is DREEM's; not needed here: dataloader, dataset.test_dataset.chunk, ")
 
 
+def test_of_a_validation_the_files_are_needed():
+    (idle, unneeded) = ask(TRAINING, "train").notes
+    assert "dataset.val_dataset.anchors" in unneeded and "val_dataset.dir" not in unneeded + idle
+
+
 def test_a_training_in_our_words():
     from kintrack.training.dreem_config import train_config
 

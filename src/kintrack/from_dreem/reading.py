@@ -204,7 +204,8 @@ def _fate(path: Path_, command: Command) -> Fate:
         return row.fate(command)
     own = (TRAIN, "train_dataloader") if command == "train" else (TEST, "test_dataloader")
     from_training = command != "train" and path[1] == TRAIN and path[-1] in _LOOKS
-    return row.fate(command) if path[1] in own or from_training else unneeded()
+    is_checked_on = command == "train" and path[1] == VAL and row.train.target in FILES
+    return row.fate(command) if path[1] in own or from_training or is_checked_on else unneeded()
 
 
 def _row_of(path: Path_) -> Row | None:
