@@ -13,7 +13,7 @@ def test_a_small_world_is_learned_by_heart():
     truth = simulate({"preset": "crossing", "n_frames": 24}, 3)
     seen, identity = observe(truth, {"jitter": 0.05, "miss": 0.05, "false_rate": 0.05}, 3)
     clip = Clip(seen, identity)
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # by chance, some weights know it before they have learned
     runner = GTRRunner(
         {"dim": 16, "heads": 2}, optimizer_cfg={"name": "AdamW", "lr": 0.01}, metrics={"val": ["idf1", "num_switches"]}
     )

@@ -120,7 +120,7 @@ class LossConfig(Config):
     layer_weight: float = Field(0.5, ge=0, le=1)
     """Weight of each decoder layer before the last; the last counts 1."""
     appearance: float = Field(0.5, ge=0)
-    """Weight of the contrast of looks in training: crops of one individual are to look alike, and unlike the others'."""
+    """Weight of the contrast of looks in training: crops of one individual are to look alike, and unlike others'."""
 
 
 class TrackerConfig(Config):

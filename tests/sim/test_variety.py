@@ -64,8 +64,8 @@ def test_random_worlds_can_be_crowded():
 
 @pytest.mark.parametrize(
     "name",
-    ["miss", "burst", "blank_frames", "jitter", "scale_jitter", "slow_jitter", "slow_scale_jitter", "merge", "occluders", "grid",
-     "keypoint_miss", "false_rate"],
+    ["miss", "burst", "blank_frames", "jitter", "scale_jitter", "slow_jitter", "slow_scale_jitter", "merge",
+     "occluders", "grid", "keypoint_miss", "false_rate"],
 )  # fmt: skip
 def test_every_kind_of_error_is_made_by_some_detectors_only(noises, name):
     assert 0.05 < np.mean([getattr(noise, name) > 0 for noise in noises]) < 0.8

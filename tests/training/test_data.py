@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kintrack.config import DataConfig, EncoderConfig
-from kintrack.core.detections import Detections
+from kintrack.core.detections import Detections, VideoInfo
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import ArrayVideo
 from kintrack.errors import InputError
@@ -53,6 +53,18 @@ def test_a_clip_as_annotated_is_a_stretch_of_the_video_at_some_frame_rate_in_som
             assert len(np.unique(np.diff(x))) == 1
             steps.add(float(np.diff(x)[0]))
     assert steps == {-3.0, -2.0, -1.0, 1.0, 2.0, 3.0}
+
+
+def test_false_detections_lie_in_the_clip_however_long_its_video_is():
+    truth = marching(n_frames=40)
+    truth = Tracks(truth.detections.with_columns(video=VideoInfo(n_frames=4000, shape=(200, 400))), truth.track)
+    clips = Clips([truth], DataConfig(frames=8, simulated=0, noisy=1))
+    invented = 0
+    for i in range(60):
+        clip = clips[i]
+        assert column(clip, "frame").max(initial=0) < 8
+        invented += int((clip.identity < 0).sum())
+    assert invented > 10
 
 
 def test_a_video_shorter_than_a_clip_is_taken_whole():

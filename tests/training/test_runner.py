@@ -78,7 +78,7 @@ def test_crops_are_withheld_in_some_training_steps_and_in_no_other(make_clip, mo
     monkeypatch.setattr(
         type(runner.model),
         "logits",
-        lambda self, window: (seen.append(window.crops is not None), whole(self, window))[1],
+        lambda self, window, *looks: (seen.append(window.crops is not None), whole(self, window, *looks))[1],
     )
     clip = make_clip(1, n_frames=3, crop_size=16)
     runner.train()

@@ -296,5 +296,5 @@ def _say_what_is_lost(tracks: Tracks, path: Path, known: Format) -> None:
 def _keeper(lost: Sequence[str]) -> str:
     """The ending of a format that holds these columns, a table if it does, or of the two that do so together."""
     columns = {"extra" if name.startswith("extra.") else name for name in lost}
-    files = (known for known in reversed(FORMATS.values()) if known.suffixes)
+    files = (known for known in (FORMATS["csv"], *reversed(FORMATS.values())) if known.suffixes)
     return next((known.suffixes[0][1:] for known in files if columns <= known.carries), "slp and csv")

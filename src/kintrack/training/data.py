@@ -215,14 +215,15 @@ def _stretch(truth: Tracks, n_frames: int, max_stride: int, rng: Generator) -> t
 
 
 def _retimed(truth: Tracks, timing: _Timing) -> Tracks:
-    """The same rows with the clip's frame numbers, in the clip's order of time."""
+    """The same rows with the clip's frame numbers, in the clip's order of time; how long the video is, says nothing."""
     seen = truth.detections
+    video = None if seen.video is None else replace(seen.video, n_frames=0, fps=None)
     frame = (seen.frame - timing.start) // timing.step
     order = np.argsort(frame, kind="stable")
     columns: dict[str, Any] = {
         n: c[order] for n, c in seen.columns().items() if n != "frame" and not n.startswith("extra.")
     }
-    return Tracks(replace(seen, frame=frame[order], extra={}, **columns), truth.track[order])
+    return Tracks(replace(seen, frame=frame[order], video=video, extra={}, **columns), truth.track[order])
 
 
 def _mistaken(identity: Ints, frame: NDArray[np.int32], config: DataConfig, rng: Generator) -> Ints:

@@ -56,7 +56,6 @@ def main() -> None:
         losses.append(float(loss))
     out["training"] = np.array(losses)
     np.savez_compressed(HERE / "losses.npz", **out)
-    print({name: value.tolist() for name, value in out.items() if "gradient" not in name})
 
 
 if __name__ == "__main__":
