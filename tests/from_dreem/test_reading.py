@@ -277,3 +277,11 @@ def test_every_key_has_one_row_and_every_row_says_why():
         for fate in (row.train, row.track):
             assert fate.target if fate.kind in ("mapped", "compared") else fate.why or fate.kind != "refused"
     assert not EvalConfig.model_fields.keys() & TrackConfig.model_fields.keys()  # one section holds both
+
+
+@pytest.mark.parametrize("said", [{}, {"handle_missing": "centroid"}])
+def test_of_several_anchors_those_that_are_missing_are_blank_as_in_dreem(said):
+    several = ask({"dataset": {"test_dataset": {"anchors": ["head", "tail"], "crop_size": 24, **said}}}, "track")
+    assert several.config["dreem"]["handle_missing"] == "ignore"
+    one = ask({"dataset": {"test_dataset": {"anchors": "head", "crop_size": 24, **said}}}, "track")
+    assert one.config["dreem"].get("handle_missing", "centroid") == "centroid"

@@ -62,7 +62,11 @@ _DATASET = (
     ),
     _both(_DATA, "padding", to("dreem.padding", "0 where not given, also in tracking (C3)")),
     _both(_DATA, "anchors", to("dreem.anchors", "a number of them, drawn by chance, is refused", values.anchors)),
-    _both(_DATA, "handle_missing", to("dreem.handle_missing")),
+    _both(
+        _DATA,
+        "handle_missing",
+        to("dreem.handle_missing", "of several anchors `centroid` is `ignore`, as there"),
+    ),
     _both(_DATA, "use_tight_bbox", to("dreem.tight")),
     _both(_DATA, "dilation_radius_px", to("dreem.dilation_radius", "", values.radius)),
     _both(_DATA, "apply_mask_to_crop", to("dreem.own_mask")),

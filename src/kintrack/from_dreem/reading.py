@@ -137,6 +137,7 @@ class _Reader:
         config: dict[str, Any] = {}
         for target, (_, value) in self.by.items():
             config = merge(config, _nested(target.split("."), value))
+        _blank_where_missing(config.get("dreem") or {})
         finish = _finish_training if self.command == "train" else _finish_tracking
         every = [".".join(path) for path, _ in found]
         return finish(config, tree), {kind: _grouped(keys, every) for kind, keys in self.useless.items()}
@@ -267,6 +268,13 @@ def _leaves(tree: Mapping[str, Any], path: Path_ = ()) -> Iterator[tuple[Path_, 
             yield from _leaves(value, here)
         else:
             yield here, value
+
+
+def _blank_where_missing(crops: dict[str, Any]) -> None:
+    """Of several anchors DREEM shows nothing where one is missing, not the centroid, whatever it is told."""
+    several = not isinstance(crops.get("anchors", ""), str) and len(crops["anchors"]) > 1
+    if several and crops.get("handle_missing", "centroid") == "centroid":
+        crops["handle_missing"] = "ignore"
 
 
 def _finish_tracking(config: dict[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
