@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import kintrack
-from kintrack import cli, io
+from kintrack import io
 from kintrack.config import TrackerConfig
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.models import GlobalTrackingTransformer
@@ -26,23 +26,6 @@ from worlds import crossing, gap, painted
 COMMANDS = ("demo", "track", "train", "eval", "convert", "render", "info", "convert-checkpoint", "segment")
 
 Run = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `kintrack ARGUMENTS` in this process: its exit code, stdout and stderr."""
-
-    def kintrack_with(*arguments: object) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["kintrack", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=" ".join(err.split()))
-
-    return kintrack_with
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """DREEM's configs from the command line to the results, as a lab runs them: two of its files, and few changes."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from kintrack import api, cli, io
+from kintrack import api, io
 from kintrack.core.tracks import Tracks, same_tracks
 from kintrack.errors import AlignmentError, ConfigError, InputError
 from worlds import crossing, gap, painted
@@ -18,23 +17,6 @@ from worlds import crossing, gap, painted
 HERE = Path(__file__).parent
 CHECKPOINT = HERE.parent / "golden" / "dreem" / "descriptor.ckpt"
 Run = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `kintrack ARGUMENTS` in this process: its exit code, stdout and stderr."""
-
-    def kintrack_with(*arguments: object) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["kintrack", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=" ".join(err.split()))
-
-    return kintrack_with
 
 
 def _clip(folder: Path, name: str, truth: Tracks, video: str | None = None) -> None:
