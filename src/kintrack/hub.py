@@ -161,7 +161,8 @@ def _package(reference: Reference) -> ModuleType:
         raise MissingExtraError(
             "huggingface_hub", "hub", f"the model {reference.repo} of the Hugging Face hub (or give a local file)"
         ) from error
-    return huggingface_hub  # type: ignore[no-any-return]
+    package: ModuleType = huggingface_hub
+    return package
 
 
 def _names(hub: ModuleType, reference: Reference) -> tuple[list[str], bool]:
