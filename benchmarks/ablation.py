@@ -142,10 +142,12 @@ def summary(known: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         f"`python benchmarks/ablation.py`: {recipe['steps']} steps of the recipe `{' '.join(recipe['recipe'])}` with "
         f"seed {recipe['seed']}, each variant trained from nothing with one thread. AssA (the mean over the groups of "
         f"the tuning sequences, their first {recipe['frames']} frames) / identity switches; in brackets the mean AssA "
-        "of the three conditions less that of the first row.",
+        "of the three conditions less that of the first row. Single short trainings: less than 0.02 is chance.",
         "",
         markdown(["", *JUDGED, "mean AssA", "parameters", "minutes", "options"], list(rows_of(known))),
     ]
+    if left := [name for name in VARIANTS if name not in known]:
+        lines += ["", f"Not run yet: {', '.join(left)}."]
     return "\n".join(lines) + "\n"
 
 
