@@ -38,7 +38,7 @@ from kintrack.windows.crops import crop_detections
 
 RECIPE: dict[str, Any] = {
     "data": {
-        "clips": 2100,
+        "clips": 6000,
         "simulated": 1.0,
         "max_rows": 200,
         "max_objects": 8,
