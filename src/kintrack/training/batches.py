@@ -9,7 +9,7 @@ import torch
 
 from kintrack.config import ModelConfig, TrackerConfig
 from kintrack.config_dreem import DreemTrackerConfig
-from kintrack.core.clip import Clip, Crops, Frame, Instance
+from kintrack.core.clip import Clip, Frame, Instance
 from kintrack.core.detections import Detections, Ints
 from kintrack.core.sightings import Sightings
 from kintrack.errors import ConfigError, InputError, nearest_name
@@ -19,6 +19,7 @@ from kintrack.models.dreem_config import DreemConfig
 from kintrack.tracking import Tracker
 from kintrack.tracking.dreem import DreemTracker
 from kintrack.training.dreem import DreemBatch, tensors_to, tracked_by_dreem, window_of
+from kintrack.windows.crops import in_batches
 from kintrack.windows.scorer import Scorer
 from kintrack.windows.window import Window, between, follow
 
@@ -120,16 +121,10 @@ def tracked(model: Model, tracker: AnyTracker, clip: Clip) -> Clip:
     try:
         scorer = Scorer(model)
         seen = Sightings.of(clip.detections, tracker.config.size)
-        crops = None if clip.crops is None or model.visual_encoder is None else _in_batches(clip.crops)
+        crops = None if clip.crops is None or model.visual_encoder is None else in_batches(clip.crops)
         return clip.with_columns(predicted=tracker(scorer, clip.detections, scorer.embed(seen, crops)).track)
     finally:
         model.train(was_training)
-
-
-def _in_batches(crops: Crops, n: int = 256) -> Iterator[tuple[Ints, Crops]]:
-    for start in range(0, len(crops), n):
-        rows = np.arange(start, min(start + n, len(crops)))
-        yield rows, crops[rows]
 
 
 def by_mode(given: Mapping[str, V] | None, default: Mapping[str, V], what: str) -> dict[str, V]:

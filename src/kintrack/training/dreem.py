@@ -14,13 +14,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from kintrack.core.clip import Clip, Crops
-from kintrack.core.detections import Floats, Ints
+from kintrack.core.detections import Floats
 from kintrack.core.sightings import Sightings
 from kintrack.errors import AlignmentError, InputError
 from kintrack.models.blocks import group_logsumexp, group_sum
 from kintrack.models.dreem import DreemTransformer, DreemWindow
 from kintrack.tracking.dreem import DreemTracker
 from kintrack.training.dreem_config import DreemLossConfig
+from kintrack.windows.crops import in_batches
 from kintrack.windows.dreem import ON_CPU, DreemScorer
 
 T = TypeVar("T")
@@ -176,17 +177,11 @@ def tracked_by_dreem(model: DreemTransformer, tracker: DreemTracker, clip: Clip)
     try:
         shape, shown = _shape(clip), _shown(clip)
         scorer = DreemScorer(model, shape)
-        seen = scorer.embed(Sightings.of(clip.detections), _in_batches(_crops(clip)), shown)
+        seen = scorer.embed(Sightings.of(clip.detections), in_batches(_crops(clip), ON_CPU), shown)
         tracker.diagonal = float(np.hypot(*shape))
         return clip.with_columns(predicted=tracker(scorer, clip.detections, seen).track)
     finally:
         model.train(was_training)
-
-
-def _in_batches(crops: Crops) -> Iterator[tuple[Ints, Crops]]:
-    for start in range(0, len(crops), ON_CPU):
-        rows = np.arange(start, min(start + ON_CPU, len(crops)))
-        yield rows, crops[rows]
 
 
 __all__ = ["DreemBatch", "DreemLoss", "tensors_to", "tracked_by_dreem", "window_of"]

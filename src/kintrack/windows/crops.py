@@ -95,6 +95,13 @@ def iter_crops(
     return _iter_crops(video, detections, config, batch, min_side, labels, None)
 
 
+def in_batches(crops: Crops, n: int = 256) -> Iterator[tuple[Ints, Crops]]:
+    """Crops that are there already, as `iter_crops` gives them: pairs of rows and crops, at most ``n`` at a time."""
+    for start in range(0, len(crops), n):
+        rows = np.arange(start, min(start + n, len(crops)))
+        yield rows, crops[rows]
+
+
 def _shape(config: EncoderConfig) -> tuple[int, int, int]:
     """(A C, S, S) of the crops of a detection."""
     return len(config.anchors) * config.channels, config.crop_size, config.crop_size
