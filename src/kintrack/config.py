@@ -29,7 +29,7 @@ PAIR_FEATURES = (
     "distance", "distance_per_gap",
     "residual_fast", "residual_slow", "residual_smooth", "residual_steady",
     "residual_per_gap", "residual_per_scatter", "residual_per_scene", "distance_per_scene", "residual_common",
-    "across",
+    "residual_camera", "across",
     # ratios, shares and differences, as they are
     "along", "overlap", "overlap_moved", "overlap_smooth",
     "residual_before", "overlap_before", "residual_before_that", "overlap_before_that",
@@ -37,8 +37,10 @@ PAIR_FEATURES = (
     "area_change",
     "margin_distance_query", "margin_distance_reference", "margin_query", "margin_reference",
     "margin_smooth_query", "margin_smooth_reference", "margin_fresh",
+    "margin_camera_query", "margin_camera_reference",
     "pose_distance", "pose_similarity", "pose_turn", "pose_change", "has_pose",
     "scene_misses", "scene_gap", "scene_flashes", "scene_births", "scene_losses",
+    "camera_moved", "camera_votes", "camera_gain",
     "appearance", "appearance_remembered", "appearance_lead_query", "appearance_lead_track", "has_appearance",
 )  # fmt: skip
 

@@ -137,7 +137,7 @@ def test_of_turned_poses_with_boxes_around_them_lengths_in_pixels_and_angles_sta
             memory = memory.remember(seen.take(rows), identity[rows], depth=1)
         query = seen.take(detections.rows(last, last + 1))
         pairs = np.argwhere(np.ones((len(query), len(memory))))
-        values = pair_features(query, memory, pairs, conditions_of(memory, int(query.frame[0]))).T.astype(float)
+        values = pair_features(query, memory, pairs, conditions_of(query, memory, pairs)).T.astype(float)
         found = dict(zip(PAIR_FEATURES, values, strict=True))
         unit = np.sqrt(query.size[pairs[:, 0]] * memory.sightings.size[pairs[:, 1]])
         pixels = {name: np.sign(found[name]) * np.expm1(np.abs(found[name])) * unit for name in IN_SIZES}

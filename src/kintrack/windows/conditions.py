@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kintrack.core.detections import Floats
-from kintrack.core.sightings import FAST, Memory
+from kintrack.core.detections import Floats, Ints
+from kintrack.core.sightings import FAST, Memory, Sightings
+from kintrack.windows.camera import STILL, Jerk, jerk_of
 
 HORIZON = 10
 """Frames back from the one that is asked about that count."""
@@ -41,16 +42,24 @@ class Conditions(NamedTuple):
     """How far they move, in sizes over the square root of frames: the geometric mean."""
     velocity: Floats | float = 0.0
     """(ndim,) pixels per frame that they have in common, because they fly together or the camera turns."""
+    jerk: Jerk = STILL
+    """By how much all are off at once in the frame that is asked about."""
 
 
 UNKNOWN = Conditions()
 
 
-def conditions_of(memory: Memory, frame: int) -> Conditions:
-    """The scene as the memory knows it when a frame is asked about; the frame's own detections play no part."""
+def conditions_of(query: Sightings, memory: Memory, pairs: Ints) -> Conditions:
+    """The scene as the memory knows it when a frame is asked about, and what the camera did since.
+
+    Args:
+        query: the frame's detections. But for the camera's motion they play no part.
+        pairs: (E, 2) their candidates, rows of the query and of the memory.
+    """
     seen = memory.sightings
-    if not len(seen):
+    if not len(seen) or not len(query):
         return UNKNOWN
+    frame = int(query.frame[0])
     recent = frame - seen.frame <= HORIZON
     later, earlier = memory.steps
     later, earlier = later[recent[later]], earlier[recent[later]]
@@ -70,6 +79,7 @@ def conditions_of(memory: Memory, frame: int) -> Conditions:
         scatter=_mean_length(np.sqrt(seen.scatter[settled]) / seen.size[settled], USUAL_SCATTER),
         step=_mean_length(moved, USUAL_STEP),
         velocity=_geometric_median(seen.velocity[moving, FAST]) if len(moving) else 0.0,
+        jerk=jerk_of(query, memory, pairs),
     )
 
 

@@ -13,6 +13,7 @@ from kintrack.config import HISTORY_FEATURES, NEIGHBOUR_FEATURES, NODE_FEATURES,
 from kintrack.core import boxes
 from kintrack.core.detections import Floats, Ints
 from kintrack.core.sightings import FAR, FAST, SLOW, SMOOTH, STEADY, Memory, Sightings
+from kintrack.windows.camera import Jerk
 from kintrack.windows.conditions import LEAST, UNKNOWN, Conditions
 
 Features = NDArray[np.float32]
@@ -94,6 +95,7 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, conditions: Con
     expected = reference.expected(r, steps)  # (e, f, ndim)
     rest = (centre[:, None] - expected) / unit[:, None, None]
     distance, residual = _length(centre - last) / unit, _length(rest)
+    steadied = _length(centre - conditions.jerk.shift - expected[:, SMOOTH]) / unit
     speed = _length(velocity) / unit[:, None]
     scatter = np.sqrt(reference.scatter[r]) / unit
     along, across = _components(rest[:, SMOOTH], velocity[:, SMOOTH])
@@ -116,6 +118,7 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, conditions: Con
         "residual_per_scene": residual[:, SMOOTH] / (root * (conditions.scatter + LEAST)),
         "distance_per_scene": distance / (root * (conditions.step + LEAST)),
         "residual_common": _length(centre - last - conditions.velocity * steps[:, None]) / unit,
+        "residual_camera": steadied,
         "across": across,
     }
     overlap = _overlaps(query.box[q], reference.box[r], reference.shape[r, 0], expected - last[:, None])
@@ -127,10 +130,11 @@ def pair_features(query: Sightings, memory: Memory, pairs: Ints, conditions: Con
     }
     others |= _changes(query, reference, q, r)
     others |= {f"scene_{name}": np.full(len(pairs), getattr(conditions, name)) for name in SCENE_RATES}
+    others |= _camera(conditions.jerk, unit)
     others |= _as_if_not_last(query, memory, q, r)
     ranks = memory.rank[r]
     rows = q * (int(ranks.max(initial=0)) + 1) + ranks
-    others |= _margins(distance, residual, steps, rows, _by_frame(query, reference, q, r))
+    others |= _margins(distance, residual, steadied, steps, rows, _by_frame(query, reference, q, r))
     others |= _pose(query, reference, q, r, (expected[:, FAST] - last) / unit[:, None], unit)
     # How alike two look is the model's to say (`kintrack.models.likeness`): until then, nobody has looked.
     others |= dict.fromkeys((name for name in PAIR_FEATURES if "appearance" in name), np.zeros(len(pairs)))
@@ -199,6 +203,16 @@ def _changes(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> dict[s
     }
 
 
+def _camera(jerk: Jerk, unit: Floats) -> dict[str, Floats]:
+    """How far the camera's jerk took everybody, and how sure that is."""
+    moved = np.log1p(np.linalg.norm(jerk.shift) / unit)
+    return {
+        "camera_moved": moved,
+        "camera_votes": np.full(len(unit), min(jerk.votes, 2.0)),
+        "camera_gain": np.full(len(unit), jerk.gain),
+    }
+
+
 def _as_if_not_last(query: Sightings, memory: Memory, q: Ints, r: Ints) -> dict[str, Floats]:
     """How far each query is from where its track would be expected had the newest sighting not been, or the newest two,
     and how its box overlaps with the one before: a track that has just taken something false still knows its way."""
@@ -235,11 +249,14 @@ def _by_frame(query: Sightings, reference: Sightings, q: Ints, r: Ints) -> Ints:
     return np.asarray(r * (int(frame.max()) + 1) + frame)
 
 
-def _margins(distance: Floats, residual: Floats, steps: Floats, rows: Ints, columns: Ints) -> dict[str, Floats]:
+def _margins(
+    distance: Floats, residual: Floats, steadied: Floats, steps: Floats, rows: Ints, columns: Ints
+) -> dict[str, Floats]:
     """How each pair compares with the best rival: of those that its query asks, and of those that its reference does.
 
     Args:
         residual: (E, F) distances from where each filter expects the track.
+        steadied: (E,) the same of the smooth one, without what the camera did.
         rows: (E,) pairs with the same number compete for a query.
         columns: (E,) pairs with the same number compete for a reference.
     """
@@ -253,6 +270,8 @@ def _margins(distance: Floats, residual: Floats, steps: Floats, rows: Ints, colu
         "margin_smooth_query": (smooth, smooth, rows),
         "margin_smooth_reference": (smooth, smooth, columns),
         "margin_fresh": (fast, fresh, rows),
+        "margin_camera_query": (steadied, steadied, rows),
+        "margin_camera_reference": (steadied, steadied, columns),
     }
     # All in one go, with groups of their own.
     n = int(max(rows.max(initial=-1), columns.max(initial=-1))) + 1

@@ -80,7 +80,7 @@ class Scorer:
     def _measured(self, query: Sightings, memory: Memory, pairs: Ints, history: Ints) -> Tensor:
         """What is measured of the pairs, and how alike the two look where both were looked at."""
         reference = memory.sightings
-        conditions = conditions_of(memory, int(query.frame.max(initial=0)))
+        conditions = conditions_of(query, memory, pairs)
         features = self._tensor(pair_features(query, memory, pairs, conditions))
         if query.appearance is None or reference.appearance is None:
             return features

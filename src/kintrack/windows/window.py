@@ -172,7 +172,7 @@ def follow(
         memory = memory.live(int(query.frame[0]), tracker.max_gap, tracker.gap_per_sighting)
         pairs = candidates(query, memory, tracker.candidates, tracker.gate, tracker.gate_gap, not wholes)
         if len(pairs):
-            conditions = conditions_of(memory, int(query.frame[0]))
+            conditions = conditions_of(query, memory, pairs)
             features = pair_features(query, memory, pairs, conditions)
             same = _same(identity, query.row, memory, pairs, wholes)
             hard = is_hard(features, pairs, same)
