@@ -37,6 +37,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "everything": (),
     "no look back at a track's history": ("model.history_layers=0",),
     "no conditions of the scene": (_without("scene", "common"),),
+    "no vote on the camera's motion": (_without("camera"),),
     "no doubt in the last sighting": (_without("before"),),
     "no smoothed motion": (_without("smooth", "steady", "scatter", "along", "across"),),
     "no overlap and shape": (_without("overlap", "change"),),
