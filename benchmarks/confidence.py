@@ -6,7 +6,7 @@
     python benchmarks/confidence.py --model runs/mine    another model, by name, path, or folder of a training
 
 Every sequence is tracked as `kintrack track` does; then the truth says of each link and each start whether it was right
-(see `kintrack.metrics.judge`). The picture needs matplotlib.
+(see `kintrack.metrics.judge`). The picture needs the extra `benchmarks`.
 """
 
 import argparse
