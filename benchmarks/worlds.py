@@ -3,9 +3,10 @@
     python benchmarks/worlds.py             writes benchmarks/results/worlds.md and docs/images/worlds.png
     python benchmarks/worlds.py --quick     fewer worlds; prints the summary and writes nothing
 
-The figure needs the extra `benchmarks`. Everything is compared as training sees it, in clips of 60 frames: of random worlds, as
-random detectors see them (what they invent is left out), and of real sequences, at the full frame rate and every third
-frame. `random_world` and `random_noise` were set by the sequences under CHOSEN_BY alone; the others are only shown.
+The figure needs the extra `benchmarks`. Everything is compared as training sees it, in clips of 60 frames: of random
+worlds, as random detectors see them (what they invent is left out), and of real sequences, at the full frame rate and
+every third frame. `random_world` and `random_noise` were set by the sequences under CHOSEN_BY alone; the others are
+only shown.
 """
 
 import argparse

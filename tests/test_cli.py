@@ -363,6 +363,33 @@ def test_a_failed_run_leaves_no_file(run: Run, det: Path, models: SimpleNamespac
     assert _left(det.parent) == before
 
 
+def test_one_file_that_cannot_be_read_does_not_keep_the_others_from_being_tracked(run: Run, det: Path) -> None:
+    folder = det.with_name("many")
+    folder.mkdir()
+    for name in ("a.txt", "c.txt"):
+        (folder / name).write_bytes(det.read_bytes())
+    (folder / "b.txt").write_text("1,2,three\n")
+    done = run("track", folder, "-o", det.with_name("tracked"), "-m", "motion")
+    assert done.code == 2
+    assert sorted(p.name for p in det.with_name("tracked").glob("*.txt")) == ["a.txt", "c.txt"]
+    assert all(f"{name}: Tracks" in done.out + done.err for name in ("a.txt", "c.txt"))
+    assert "1 of 3 files could not be tracked, the others are done" in done.err
+    assert re.search(r"b\.txt: .*three", done.err)
+
+
+def test_what_is_wrong_for_every_file_stops_at_the_first(run: Run, det: Path, monkeypatch) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("work was done first")
+
+    monkeypatch.setattr("kintrack.track_one.follow", worked)
+    folder = det.with_name("many")
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_bytes(det.read_bytes())
+    done = run("track", folder, "-o", det.with_name("tracked"), "-m", "no_such_model")
+    assert done.code == 2 and "could not be tracked" not in done.err and "no_such_model" in done.err
+
+
 def test_where_nothing_can_be_written_is_said_before_any_work(run: Run, det: Path, models, monkeypatch) -> None:
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("work was done first")

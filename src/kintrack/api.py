@@ -16,7 +16,7 @@ from kintrack.config import TrainConfig
 from kintrack.core.detections import Detections
 from kintrack.core.tracks import Tracks
 from kintrack.core.video import LabelVideo, Video
-from kintrack.errors import InputError
+from kintrack.errors import InputError, SomeFailedError
 from kintrack.facts import info as info
 from kintrack.follow import Progress, TrackConfig
 from kintrack.from_dreem import ask, choose_annotated
@@ -113,6 +113,9 @@ def track_many(
 
     Returns:
         the tracks by the path they were written to.
+
+    Raises:
+        SomeFailedError: of several files some cannot be used; the others were tracked, and are in the error.
     """
     asked = ask(config, "track")
     output = output or asked.files.output
@@ -132,13 +135,21 @@ def track_many(
         check_target(target, format, overwrite, path)
         if (wanted := meta[target]) is not None:
             refuse_existing(wanted, overwrite)
-    return {
-        target: track_one(
-            path, target, asked, video=video, model=model, max_tracks=max_tracks, format=format, device=device,
-            index=index, save_meta=meta[target], overwrite=overwrite, progress=progress,
-        )
-        for target, (path, video) in targets.items()
-    }  # fmt: skip
+    done: dict[Path, Tracks] = {}
+    failed: dict[Path, InputError] = {}
+    for target, (path, video) in targets.items():
+        try:
+            done[target] = track_one(
+                path, target, asked, video=video, model=model, max_tracks=max_tracks, format=format, device=device,
+                index=index, save_meta=meta[target], overwrite=overwrite, progress=progress,
+            )  # fmt: skip
+        except InputError as error:  # of this file; what is wrong with the model or the config is so for all
+            if len(targets) == 1:
+                raise
+            failed[path] = error
+    if failed:
+        raise SomeFailedError(failed, done)
+    return done
 
 
 def train(

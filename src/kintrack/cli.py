@@ -10,7 +10,7 @@ import typer
 
 from kintrack import checkpoints, commands
 from kintrack._version import __version__
-from kintrack.errors import KintrackError
+from kintrack.errors import KintrackError, SomeFailedError
 from kintrack.options import (
     ConfigFile,
     DeviceOption,
@@ -133,26 +133,32 @@ def track(
     need(ctx, config, {"INPUT...": inputs, "--output": output})
     told = {"frames": frames, "review": review}
     tree = tree_of(config, [*(set_ or []), *(f"{key}={value}" for key, value in told.items() if value is not None)])
+    failed: SomeFailedError | None = None
     with progress_bars(quiet) as progress:
-        results = api.track_many(
-            inputs,
-            output,
-            videos=video,
-            model=model,
-            max_tracks=max_tracks,
-            format=format,
-            device=device,
-            config=tree,
-            index=index,
-            save_meta=save_meta,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        try:
+            results = api.track_many(
+                inputs,
+                output,
+                videos=video,
+                model=model,
+                max_tracks=max_tracks,
+                format=format,
+                device=device,
+                config=tree,
+                index=index,
+                save_meta=save_meta,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        except SomeFailedError as error:
+            failed, results = error, error.done
     looks = (tree.get("kintrack") or tree).get("review", REVIEW_FRAMES)
     for path, tracks in results.items():
         say(f"{path}: {tracks!r}", quiet)
         if found := review_line(tracks, looks):
             say(found, quiet)
+    if failed is not None:
+        raise failed
 
 
 @app.command()

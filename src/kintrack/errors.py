@@ -3,7 +3,8 @@
     KintrackError
     ├── InputError            what was given cannot be used (also a ValueError)
     │   ├── FormatError       a file says something its format does not allow
-    │   └── AlignmentError    two things that must fit each other do not
+    │   ├── AlignmentError    two things that must fit each other do not
+    │   └── SomeFailedError   of many files some could not be tracked; the others are done
     ├── ConfigError           an unknown key, or a value that is not allowed (also a ValueError)
     ├── CheckpointError       weights that cannot be loaded, or must not be
     ├── OutputExistsError     a result would be overwritten (also a FileExistsError)
@@ -14,7 +15,9 @@ Each message says what was given, what was wanted, and what to do, in that order
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 class KintrackError(Exception):
@@ -31,6 +34,24 @@ class FormatError(InputError):
 
 class AlignmentError(InputError):
     """Two things that must fit each other (labels and images, detections and video) do not."""
+
+
+class SomeFailedError(InputError):
+    """Of many files some cannot be used; the others are done.
+
+    Args:
+        failed: the error of each that could not be used, by its path.
+        done: what came of the others, by the path of their results.
+    """
+
+    def __init__(self, failed: Mapping[Path, InputError], done: Mapping[Path, Any]) -> None:
+        self.failed, self.done = dict(failed), dict(done)
+        lines = "".join(f"\n  {path}: {error}" for path, error in failed.items())
+        others = "the others are done" if done else "which is all of them"
+        super().__init__(
+            f"{len(failed)} of {len(failed) + len(done)} files could not be tracked, {others}; mend these and give "
+            f"them alone:{lines}"
+        )
 
 
 class ConfigError(KintrackError, ValueError):

@@ -14,7 +14,7 @@ from kintrack.core.detections import Floats, Ints
 from kintrack.core.sightings import SMOOTH, Memory, Sightings
 
 REACH = 0.25
-"""Two pairs agree, the less the more they differ, where the displacements by which they are off differ by fewer sizes."""
+"""Sizes by which the displacements of two pairs may differ and still agree; the less they differ, the more."""
 PROPOSERS = 64
 """Tracks whose candidates are tried as the answer: those that stand most alone. All have a vote."""
 
@@ -64,7 +64,7 @@ def _proposing(crowding: Floats, last: Ints, r: Ints) -> Ints:
 
 
 def _most_common(off: Floats, proposed: Floats, rounds: int = 3) -> Floats:
-    """(ndim,) where the (E, ndim) displacements are densest, from the densest of those proposed; the least of equals."""
+    """(ndim,) where the (E, ndim) displacements are densest, from the densest one proposed; the least of equals."""
     near = cKDTree(off).query_ball_point(proposed, REACH, return_length=True)
     best = np.flatnonzero(near == near.max())
     middle: Floats = proposed[best[np.argmin((proposed[best] ** 2).sum(axis=1))]]
