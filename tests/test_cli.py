@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -349,6 +350,22 @@ def test_an_interrupted_run_leaves_no_file(run: Run, det: Path, models, monkeypa
     done = run("track", det, "-o", det.with_name("out.txt"), "-m", models.geometry)
     assert done.code == 130
     assert _left(det.parent) == before
+
+
+def test_a_run_that_is_told_to_end_leaves_no_file(run: Run, det: Path, models: SimpleNamespace, monkeypatch) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    known = io.FORMATS["mot"]
+
+    def written(_: Tracks, path: Path, **__: object) -> None:
+        path.write_text("half of it")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setitem(io.FORMATS, "mot", replace(known, write=written))
+    before = _left(det.parent)
+    done = run("track", det, "-o", det.with_name("out.txt"), "-m", models.geometry)
+    assert done.code == 143
+    assert _left(det.parent) == before
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_a_failed_run_leaves_no_file(run: Run, det: Path, models: SimpleNamespace, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -322,6 +323,7 @@ def main() -> None:
     warnings = Warnings(logging.WARNING if {"-q", "--quiet"} & set(sys.argv) else logging.INFO)
     log.setLevel(warnings.level)
     log.addHandler(warnings)
+    before = signal.signal(signal.SIGTERM, _ended)
     try:
         app(prog_name="kintrack")
     except KintrackError as error:
@@ -330,5 +332,11 @@ def main() -> None:
         console().print(f"[bold red]error:[/bold red] {plain(str(error))}", soft_wrap=True)
         sys.exit(2)
     finally:
+        signal.signal(signal.SIGTERM, before)
         log.removeHandler(warnings)
         log.setLevel(logging.NOTSET)
+
+
+def _ended(*_: object) -> None:
+    """Leaves as an error would, so that what is half written is taken away: a cluster's time may be up."""
+    sys.exit(128 + signal.SIGTERM)

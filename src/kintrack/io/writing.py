@@ -1,7 +1,8 @@
 """How kintrack writes: beside the target first, under the final name only when everything is there.
 
 An interrupted or failed run leaves the target as it was. The unfinished result lies in a hidden folder beside it,
-which is removed even after an interruption (a killed process leaves the hidden folder, never half a target).
+which is removed even after an interruption (a process that is killed outright leaves the hidden folder, never half a
+target).
 """
 
 import errno
