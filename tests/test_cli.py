@@ -394,6 +394,16 @@ def test_one_file_that_cannot_be_read_does_not_keep_the_others_from_being_tracke
     assert re.search(r"b\.txt: .*three", done.err)
 
 
+def test_where_no_file_can_be_read_nothing_is_said_to_be_done(run: Run, det: Path) -> None:
+    folder = det.with_name("many")
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("1,2,three\n")
+    done = run("track", folder, "-o", det.with_name("tracked"), "-m", "motion")
+    assert done.code == 2
+    assert "2 of 2 files could not be tracked, which is all of them" in done.err and "are done" not in done.err
+
+
 def test_what_is_wrong_for_every_file_stops_at_the_first(run: Run, det: Path, monkeypatch) -> None:
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("work was done first")
