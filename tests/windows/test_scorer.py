@@ -8,7 +8,9 @@ from kintrack.config import PAIR_FEATURES, ModelConfig, TrackerConfig
 from kintrack.core.detections import Detections
 from kintrack.core.sightings import Memory, Sightings, candidates
 from kintrack.models import GlobalTrackingTransformer
+from kintrack.sim import simulate
 from kintrack.tracking import Tracker
+from kintrack.windows import scorer as scoring
 from kintrack.windows.scorer import Scorer, _whole_frames
 from kintrack.windows.window import follow
 
@@ -131,3 +133,56 @@ def test_long_videos_are_encoded_in_batches_of_whole_frames(model, detections, m
     assert np.allclose(whole.token, parts.token, atol=1e-6)
     assert [(s.start, s.stop) for s in _whole_frames(detections.frame)] == [(0, 4), (4, 6)]
     assert len(Scorer(model).embed(seen.take(slice(0, 0))).token) == 0
+
+
+def seen_and_followed(model, detections):
+    """Tracks, confidences, and the scorer that was asked."""
+    scorer = Scorer(model)
+    found = Tracker()(scorer, detections, scorer.embed(Sightings.of(detections)))
+    return found.track.tolist(), found.confidence.tolist(), scorer
+
+
+@pytest.fixture
+def comers_and_goers():
+    """40 frames in which from one to five are seen, the first ones without any past."""
+    world = {"n_individuals": 5, "n_frames": 40, "border": "open", "arena": (200, 200), "size": 20.0, "speed": 0.3}
+    seen = simulate(world, seed=1).detections
+    few = np.random.default_rng(0).random(len(seen)) < 0.6
+    return seen.take(few)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 20])
+def test_a_compiled_model_says_the_same_to_the_last_bit_whatever_it_is_asked(comers_and_goers, monkeypatch, patience):
+    torch.manual_seed(0)
+    model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
+    monkeypatch.setattr(scoring, "PATIENCE", 10**9)
+    tracks, confidence, asked = seen_and_followed(model, comers_and_goers)
+    assert isinstance(asked._answer, scoring._Answer)
+    monkeypatch.setattr(scoring, "PATIENCE", patience)
+    again = seen_and_followed(model, comers_and_goers)
+    assert isinstance(again[2]._answer, torch.jit.ScriptModule)
+    assert again[0] == tracks and np.array_equal(again[1], confidence, equal_nan=True)
+
+
+def test_a_model_goes_on_as_it_is_where_it_cannot_be_compiled(comers_and_goers, monkeypatch):
+    torch.manual_seed(0)
+    model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
+    tracks, confidence, _ = seen_and_followed(model, comers_and_goers)
+    monkeypatch.setattr(scoring, "PATIENCE", 2)
+    monkeypatch.delattr(torch.jit, "trace")
+    again = seen_and_followed(model, comers_and_goers)
+    assert isinstance(again[2]._answer, scoring._Answer)
+    assert again[0] == tracks and np.array_equal(again[1], confidence, equal_nan=True)
+
+
+def test_a_model_that_is_compiled_can_be_trained_afterwards(comers_and_goers, monkeypatch):
+    torch.manual_seed(0)
+    model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
+    monkeypatch.setattr(scoring, "PATIENCE", 2)
+    seen_and_followed(model, comers_and_goers)
+    model.train()
+    seen = Sightings.of(comers_and_goers)
+    identity = np.arange(len(seen)) % 5
+    model.logits(follow(seen, identity, model.config, TrackerConfig())).sum().backward()
+    assert all(p.requires_grad for p in model.parameters()) and model.training
+    assert any(p.grad is not None for p in model.parameters())

@@ -8,14 +8,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+Count = int | Tensor
+"""How many groups there are: a number, or while a model is traced what stands for any."""
 
-def group_sum(values: Float[Tensor, "e *d"], group: Int[Tensor, " e"], n_groups: int) -> Float[Tensor, "g *d"]:
+
+def group_sum(values: Float[Tensor, "e *d"], group: Int[Tensor, " e"], n_groups: Count) -> Float[Tensor, "g *d"]:
     """The sum of each group's values; 0 of a group without any.
 
     >>> group_sum(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 1, 1]), 3)
     tensor([1., 6., 0.])
     """
-    return values.new_zeros(n_groups, *values.shape[1:]).index_add_(0, group, values)
+    total = values.new_zeros(n_groups, *values.shape[1:])  # type: ignore[arg-type]  # its stub knows no traced sizes
+    return total.index_add_(0, group, values)
 
 
 def group_logsumexp(logits: Float[Tensor, " e"], group: Int[Tensor, " e"], n_groups: int) -> Float[Tensor, " g"]:
@@ -35,7 +39,7 @@ def group_logsumexp(logits: Float[Tensor, " e"], group: Int[Tensor, " e"], n_gro
 
 
 def group_attention(
-    logits: Float[Tensor, "*e h"], values: Float[Tensor, "*e h c"], group: Int[Tensor, "*e"], n_groups: int
+    logits: Float[Tensor, "*e h"], values: Float[Tensor, "*e h c"], group: Int[Tensor, "*e"], n_groups: Count
 ) -> Float[Tensor, "g d"]:
     """The values of each group's edges, averaged by a softmax of their logits for each of h heads; d = h * c.
 
@@ -79,6 +83,6 @@ class EdgeAttention(nn.Module):
         self.bring = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, edge: Float[Tensor, "e d"], group: Int[Tensor, " e"], n_groups: int) -> Float[Tensor, "g d"]:
+    def forward(self, edge: Float[Tensor, "e d"], group: Int[Tensor, " e"], n_groups: Count) -> Float[Tensor, "g d"]:
         values = self.bring(edge).unflatten(1, (self.heads, -1))  # (e, h, c)
         return self.out(group_attention(self.weigh(edge), values, group, n_groups))  # type: ignore[no-any-return]

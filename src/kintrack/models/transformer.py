@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kintrack.models.blocks import EdgeAttention, FeedForward, group_attention, joint_linear
+from kintrack.models.blocks import Count, EdgeAttention, FeedForward, group_attention, joint_linear
 
 
 class EncoderLayer(nn.Module):
@@ -32,7 +32,7 @@ class EncoderLayer(nn.Module):
         one, another = edges.unbind(dim=1)
         # (e, 2d): the other, and where it is. Here and below, index_select is [] with a gradient many times as fast.
         seen = torch.cat([self.norm(other).index_select(0, another), edge], dim=1)
-        token = token + self.attention(nn.functional.gelu(self.look(seen)), one, len(token))
+        token = token + self.attention(nn.functional.gelu(self.look(seen)), one, token.shape[0])
         return self.feedforward(token)  # type: ignore[no-any-return]
 
 
@@ -65,7 +65,8 @@ class DecoderLayer(nn.Module):
         pairs: Int[Tensor, "e 2"],
     ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "r d"], Float[Tensor, "e d"]]:
         q, r = pairs.unbind(dim=1)
-        heard_by_query, heard_by_reference, own = self._attend(self.norm(pair), q, r, len(query), len(reference))
+        n_queries, n_references = query.shape[0], reference.shape[0]  # what len() gives is fixed in a traced model
+        heard_by_query, heard_by_reference, own = self._attend(self.norm(pair), q, r, n_queries, n_references)
         query = self.query_feedforward(query + self.rows.out(heard_by_query))
         reference = self.reference_feedforward(reference + self.columns.out(heard_by_reference))
         # Projecting the ends before they are spread over the pairs costs a matrix product per row, not per pair.
@@ -75,7 +76,12 @@ class DecoderLayer(nn.Module):
         return query, reference, pair
 
     def _attend(
-        self, seen: Float[Tensor, "e d"], q: Int[Tensor, " e"], r: Int[Tensor, " e"], n_queries: int, n_references: int
+        self,
+        seen: Float[Tensor, "e d"],
+        q: Int[Tensor, " e"],
+        r: Int[Tensor, " e"],
+        n_queries: Count,
+        n_references: Count,
     ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "r d"], Float[Tensor, "e k"]]:
         """What queries hear, what references hear, and what each pair makes of itself.
 
@@ -89,5 +95,4 @@ class DecoderLayer(nn.Module):
         logits, values = logits.view(-1, 2, n_heads), values.view(-1, 2, n_heads, dim // n_heads)
         group = torch.stack([q, r + n_queries], dim=1)  # (e, 2)
         heard = group_attention(logits, values, group, n_queries + n_references)
-        by_query, by_reference = heard.split_with_sizes([n_queries, n_references])
-        return by_query, by_reference, own
+        return heard[:n_queries], heard[n_queries:], own

@@ -1,5 +1,6 @@
 """A model as a tracker sees it: sightings in, logits out."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -21,18 +22,22 @@ Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
 
 BATCH = 2048
 """Detections that are encoded at once, or as many more as their last frame has."""
+PATIENCE = 100
+"""Frames after which the model is compiled, on a CPU: before, that takes longer than it saves."""
 
 
 class Scorer:
     """Scores pairs of a query and a remembered sighting with a model; a `kintrack.tracking.Score`.
 
     Args:
-        model: is used as it is: put it on its device and into `eval()` first.
+        model: is used as it is: put it on its device and into `eval()` first, and do not train it meanwhile.
     """
 
     def __init__(self, model: GlobalTrackingTransformer) -> None:
         self.model = model
         self.device = next(model.parameters()).device
+        self._answer: torch.nn.Module = _Answer(model)
+        self._n_asked = 0
 
     @torch.inference_mode()
     def embed(self, seen: Sightings, crops: Batches | None = None) -> Sightings:
@@ -70,12 +75,13 @@ class Scorer:
         position = np.full(len(memory), -1)
         position[rows] = np.arange(len(rows))
         edges[:, 0] = position[edges[:, 0]]
-        remembered = self._tensor(reference.token)
-        history = History(self._tensor(edges), self._tensor(past))
-        track = self.model.recall(remembered[rows], remembered, history)
         asked = np.stack([pairs[:, 0], position[pairs[:, 1]]], axis=1)
-        logits = self.model.associate(self._tensor(query.token), track, self._tensor(asked), features, False)
-        return np.asarray(logits[-1].mean(dim=0).float().cpu().numpy())
+        arrays = (query.token, reference.token, rows, edges, past, asked)
+        given = (*(self._tensor(array) for array in arrays), features)
+        self._n_asked += 1
+        if self._n_asked == PATIENCE and self.device.type == "cpu":
+            self._answer = _compiled(self._answer, given)
+        return np.asarray(self._answer(*given).float().cpu().numpy())
 
     def _measured(self, query: Sightings, memory: Memory, pairs: Ints, history: Ints) -> Tensor:
         """What is measured of the pairs, and how alike the two look where both were looked at."""
@@ -90,6 +96,38 @@ class Scorer:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+class _Answer(torch.nn.Module):
+    """All that a frame asks of a model, from tokens to logits."""
+
+    def __init__(self, model: GlobalTrackingTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, query: Tensor, remembered: Tensor, last: Tensor, edges: Tensor, past: Tensor, pairs: Tensor, pair: Tensor
+    ) -> Tensor:
+        """(E,) the logits of the pairs; `last` are the remembered sightings that are the last ones of their tracks."""
+        track = self.model.recall(remembered.index_select(0, last), remembered, History(edges, past))
+        return self.model.associate(query, track, pairs, pair, every_layer=False)[-1].mean(dim=0)
+
+
+def _compiled(answer: torch.nn.Module, given: tuple[Tensor, ...]) -> torch.nn.Module:
+    """The same without Python: of a frame with few individuals most of the time is calls of tiny modules.
+
+    The operations and their order stay as they are. TorchScript is deprecated, but nothing that is to follow it does
+    this without a C++ compiler on the user's machine; where it is gone, the model stays as it is.
+    """
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            # What inference mode has made cannot be traced; a copy can.
+            given = tuple(t.clone() for t in given)
+            traced = torch.jit.trace(answer.eval(), given, check_trace=False)  # type: ignore[no-untyped-call]
+            return torch.jit.freeze(traced)  # type: ignore[no-any-return]
+    except (AttributeError, RuntimeError):
+        return answer
 
 
 def _whole_frames(frame: Ints) -> Iterator[slice]:
