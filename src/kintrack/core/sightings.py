@@ -123,7 +123,7 @@ class Sightings:
         """(E, ndim) where the tracks of the given rows are expected by one of the `FILTERS`, or (E, F, ndim) by all.
 
         Args:
-            gap: (E,) frames after each row's own.
+            gap: (E,) frames after each row's own; rows and gap may have more axes than one.
         """
         return np.asarray(self.level[rows, motion] + travel(self.velocity[rows, motion], gap))
 
@@ -193,10 +193,10 @@ def travel(velocity: Floats, gap: NDArray[Any]) -> Floats:
 
     Args:
         velocity: (N, ..., ndim) pixels per frame.
-        gap: (N,) frames, at least 0.
+        gap: (N,) frames, at least 0; of more axes, if the velocity begins with them.
     """
     reach = (1.0 - DAMPING ** np.asarray(gap, np.float64)) / (1.0 - DAMPING)
-    return np.asarray(velocity * reach.reshape(-1, *[1] * (velocity.ndim - 1)))
+    return np.asarray(velocity * reach.reshape(*reach.shape, *[1] * (velocity.ndim - reach.ndim)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -216,16 +216,19 @@ def _camera(jerk: Jerk, unit: Floats) -> dict[str, Floats]:
 def _as_if_not_last(query: Sightings, memory: Memory, q: Ints, r: Ints) -> dict[str, Floats]:
     """How far each query is from where its track would be expected had the newest sighting not been, or the newest two,
     and how its box overlaps with the one before: a track that has just taken something false still knows its way."""
-    known, box = memory.sightings, query.box[q]
-    found: dict[str, Floats] = {}
-    for name in ("before", "before_that"):
-        r = memory.before[r]
-        gap = np.abs(query.frame[q] - known.frame[r]).astype(np.float64)
-        expected = known.expected(r, gap, SMOOTH)
-        rest = _length(query.centre[q] - expected) / np.sqrt(query.size[q] * known.size[r])
-        found[f"residual_{name}"] = np.log1p(rest)
-        found[f"overlap_{name}"] = boxes.paired_iou(box, known.box[r] + np.tile(expected - known.centre[r], 2))
-    return found
+    known = memory.sightings
+    r = np.stack([memory.before[r], memory.before[memory.before[r]]])  # (2, e)
+    gap = np.abs(query.frame[q] - known.frame[r]).astype(np.float64)
+    expected = known.expected(r, gap, SMOOTH)
+    rest = np.log1p(_length(query.centre[q] - expected) / np.sqrt(query.size[q] * known.size[r]))
+    moved = expected - known.centre[r]
+    overlap = boxes.paired_iou(query.box[q], known.box[r] + np.concatenate([moved, moved], axis=2))
+    return {
+        "residual_before": rest[0],
+        "residual_before_that": rest[1],
+        "overlap_before": overlap[0],
+        "overlap_before_that": overlap[1],
+    }
 
 
 def _aspect_change(a: Floats, b: Floats) -> Floats:

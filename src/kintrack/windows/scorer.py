@@ -22,8 +22,8 @@ Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
 
 BATCH = 2048
 """Detections that are encoded at once, or as many more as their last frame has."""
-PATIENCE = 100
-"""Frames after which the model is compiled, on a CPU: before, that takes longer than it saves."""
+PATIENCE = 200
+"""Frames after which the model is compiled, on a CPU: that takes as long as it then saves in some 400 frames."""
 
 
 class Scorer:
