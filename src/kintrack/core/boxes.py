@@ -61,10 +61,10 @@ def size(box: NDArray[np.floating]) -> Floats:
 
 def _product(sides: Floats) -> Floats:
     """The product along the last axis; one axis at a time, as numpy's `prod` is slow where there are two or three."""
-    product = sides[..., 0].copy()
-    for axis in range(1, sides.shape[-1]):
+    product = sides[..., 0] * sides[..., 1]
+    for axis in range(2, sides.shape[-1]):
         product *= sides[..., axis]
-    return product
+    return np.asarray(product)
 
 
 def from_centre(centre: ArrayLike, sides: ArrayLike) -> Floats:
