@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from kintrack.core.detections import Floats, Ints
 from kintrack.core.sightings import SMOOTH, Memory, Sightings
@@ -72,13 +73,20 @@ def _proposing(crowding: Floats, last: Ints, r: Ints) -> Ints:
 
 def _most_common(off: Floats, proposed: Floats, rounds: int = 3) -> Floats:
     """(ndim,) where the (E, ndim) displacements are densest, from the densest one proposed; the least of equals."""
-    near = cKDTree(off).query_ball_point(proposed, REACH, return_length=True)
+    near = _n_near(proposed, off)
     best = np.flatnonzero(near == near.max())
     middle: Floats = proposed[best[np.argmin((proposed[best] ** 2).sum(axis=1))]]
     for _ in range(rounds):
         weight = _agreement(off, middle)
         middle = weight @ off / weight.sum()
     return middle
+
+
+def _n_near(points: Floats, others: Floats) -> Ints:
+    """(P,) how many of the others are within the reach of each point."""
+    if len(others) < 200:  # the tree pays from there on
+        return np.asarray((cdist(points, others) <= REACH).sum(axis=1))
+    return np.asarray(cKDTree(others).query_ball_point(points, REACH, return_length=True))
 
 
 def _agreement(off: Floats, shift: Floats | float) -> Floats:
