@@ -205,7 +205,7 @@ def draw(judged: Sequence[Judged], path: Path) -> None:
         top.errorbar(c.confidence[some], c.accuracy[some], error, marker="o", label=named, **look)
         below.step(c.edges, np.r_[c.count, c.count[-1]], where="post", color=COLOURS[condition], linewidth=1.2)
     top.set(ylabel="share that was right", xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
-    top.legend(frameon=False, fontsize=8, loc="upper left")
+    top.legend(frameon=False, fontsize=8, loc="lower right")
     below.set(xlabel="confidence", ylabel="decisions", yscale="log")
     for axes in (top, below):
         axes.spines[["top", "right"]].set_visible(False)
