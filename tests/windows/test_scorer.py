@@ -10,8 +10,7 @@ from kintrack.core.sightings import Memory, Sightings, candidates
 from kintrack.models import GlobalTrackingTransformer
 from kintrack.sim import simulate
 from kintrack.tracking import Tracker
-from kintrack.windows import scorer as scoring
-from kintrack.windows.scorer import Scorer, _whole_frames
+from kintrack.windows.scorer import Scorer, _Answer, _whole_frames
 from kintrack.windows.window import follow
 
 
@@ -135,9 +134,9 @@ def test_long_videos_are_encoded_in_batches_of_whole_frames(model, detections, m
     assert len(Scorer(model).embed(seen.take(slice(0, 0))).token) == 0
 
 
-def seen_and_followed(model, detections):
+def seen_and_followed(model, detections, patience=10**9):
     """Tracks, confidences, and the scorer that was asked."""
-    scorer = Scorer(model)
+    scorer = Scorer(model, patience)
     found = Tracker()(scorer, detections, scorer.embed(Sightings.of(detections)))
     return found.track.tolist(), found.confidence.tolist(), scorer
 
@@ -152,14 +151,12 @@ def comers_and_goers():
 
 
 @pytest.mark.parametrize("patience", [1, 2, 20])
-def test_a_compiled_model_says_the_same_to_the_last_bit_whatever_it_is_asked(comers_and_goers, monkeypatch, patience):
+def test_a_compiled_model_says_the_same_to_the_last_bit_whatever_it_is_asked(comers_and_goers, patience):
     torch.manual_seed(0)
     model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
-    monkeypatch.setattr(scoring, "PATIENCE", 10**9)
     tracks, confidence, asked = seen_and_followed(model, comers_and_goers)
-    assert isinstance(asked._answer, scoring._Answer)
-    monkeypatch.setattr(scoring, "PATIENCE", patience)
-    again = seen_and_followed(model, comers_and_goers)
+    assert isinstance(asked._answer, _Answer)
+    again = seen_and_followed(model, comers_and_goers, patience)
     assert isinstance(again[2]._answer, torch.jit.ScriptModule)
     assert again[0] == tracks and np.array_equal(again[1], confidence, equal_nan=True)
 
@@ -168,18 +165,16 @@ def test_a_model_goes_on_as_it_is_where_it_cannot_be_compiled(comers_and_goers, 
     torch.manual_seed(0)
     model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
     tracks, confidence, _ = seen_and_followed(model, comers_and_goers)
-    monkeypatch.setattr(scoring, "PATIENCE", 2)
     monkeypatch.delattr(torch.jit, "trace")
-    again = seen_and_followed(model, comers_and_goers)
-    assert isinstance(again[2]._answer, scoring._Answer)
+    again = seen_and_followed(model, comers_and_goers, patience=2)
+    assert isinstance(again[2]._answer, _Answer)
     assert again[0] == tracks and np.array_equal(again[1], confidence, equal_nan=True)
 
 
-def test_a_model_that_is_compiled_can_be_trained_afterwards(comers_and_goers, monkeypatch):
+def test_a_model_that_is_compiled_can_be_trained_afterwards(comers_and_goers):
     torch.manual_seed(0)
     model = GlobalTrackingTransformer(ModelConfig(dim=16, heads=2, history_layers=1)).eval()
-    monkeypatch.setattr(scoring, "PATIENCE", 2)
-    seen_and_followed(model, comers_and_goers)
+    seen_and_followed(model, comers_and_goers, patience=2)
     model.train()
     seen = Sightings.of(comers_and_goers)
     identity = np.arange(len(seen)) % 5

@@ -23,7 +23,7 @@ Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
 BATCH = 2048
 """Detections that are encoded at once, or as many more as their last frame has."""
 PATIENCE = 200
-"""Frames after which the model is compiled, on a CPU: that takes as long as it then saves in some 400 frames."""
+"""Frames after which a model is compiled: that takes a sixth of a second, and saves as much in some 400 frames."""
 
 
 class Scorer:
@@ -31,10 +31,12 @@ class Scorer:
 
     Args:
         model: is used as it is: put it on its device and into `eval()` first, and do not train it meanwhile.
+        patience: frames after which it is compiled, on a CPU. 1: at once, for who cannot wait later.
     """
 
-    def __init__(self, model: GlobalTrackingTransformer) -> None:
+    def __init__(self, model: GlobalTrackingTransformer, patience: int = PATIENCE) -> None:
         self.model = model
+        self.patience = patience
         self.device = next(model.parameters()).device
         self._answer: torch.nn.Module = _Answer(model)
         self._n_asked = 0
@@ -79,7 +81,7 @@ class Scorer:
         arrays = (query.token, reference.token, rows, edges, past, asked)
         given = (*(self._tensor(array) for array in arrays), features)
         self._n_asked += 1
-        if self._n_asked == PATIENCE and self.device.type == "cpu":
+        if self._n_asked == self.patience and self.device.type == "cpu":
             self._answer = _compiled(self._answer, given)
         return np.asarray(self._answer(*given).float().cpu().numpy())
 
