@@ -67,6 +67,26 @@ def test_after_a_jump_each_filter_expects_something_else():
     )
 
 
+def test_it_is_also_measured_what_would_be_had_the_newest_sighting_not_been_or_the_newest_two():
+    """At rest at 0, then taken for somebody at 30, once or twice; the query is where it has always been."""
+    rest = [sightings([(0, 50)], frame=t) for t in range(10)]
+    once = memory_of(*rest, sightings([(30, 50)], frame=10), depth=3)
+    found = measured(sightings([(0, 50)], frame=11), once, [(0, int(once.last[0]))])
+    assert found["residual_smooth"][0] > np.log1p(1.0) and found["overlap_smooth"][0] == 0.0
+    assert found["residual_before"][0] == found["residual_before_that"][0] == 0.0
+    assert found["overlap_before"][0] == found["overlap_before_that"][0] == pytest.approx(1.0)
+    twice = memory_of(*rest, *(sightings([(30, 50)], frame=t) for t in (10, 11)), depth=3)
+    found = measured(sightings([(0, 50)], frame=12), twice, [(0, int(twice.last[0]))])
+    assert found["residual_before"][0] > np.log1p(1.0) and found["overlap_before"][0] == 0.0
+    assert found["residual_before_that"][0] == 0.0 and found["overlap_before_that"][0] == pytest.approx(1.0)
+
+
+def test_a_track_of_one_sighting_has_none_before_it():
+    found = measured(sightings([(4, 50)], frame=1), memory_of(sightings([(0, 50)]), depth=3))
+    assert found["residual_before"][0] == found["residual_before_that"][0] == pytest.approx(np.log1p(0.4))
+    assert found["overlap_before"][0] == found["overlap_before_that"][0] == pytest.approx(found["overlap"][0])
+
+
 def test_a_residual_is_also_measured_by_how_far_the_track_is_thrown_off_its_way():
     calm = memory_of(*(sightings([(10.0 * t, 50)], frame=t) for t in range(20)))
     shaky = memory_of(*(sightings([(10.0 * t, 50 + 4 * (-1) ** t)], frame=t) for t in range(20)))

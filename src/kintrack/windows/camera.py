@@ -47,19 +47,12 @@ def jerk_of(query: Sightings, memory: Memory, pairs: Ints) -> Jerk:
     if not len(q):
         return STILL
     gap = np.abs(query.frame[q] - known.frame[r]).astype(np.float64)
-    unit = _median(np.sqrt(query.size[q] * known.size[r]))
+    unit = float(np.median(np.sqrt(query.size[q] * known.size[r])))
     off = (query.centre[q] - known.expected(r, gap, SMOOTH)) / unit
     shift = _most_common(off, off[_proposing(known.crowding[memory.last], memory.last, r)])
     votes, still = _agreement(off, shift).sum(), _agreement(off, 0.0).sum()
     n = min(len(query), len(memory.last))
     return Jerk(shift * unit, float(votes) / n, float(np.log((votes + 1.0) / (still + 1.0))))
-
-
-def _median(values: Floats) -> float:
-    """The middle of the values, as numpy's: which checks so much that of a few it takes six times as long."""
-    ordered = np.sort(values)
-    n = len(ordered)
-    return float(0.5 * (ordered[(n - 1) // 2] + ordered[n // 2]))
 
 
 def _proposing(crowding: Floats, last: Ints, r: Ints) -> Ints:

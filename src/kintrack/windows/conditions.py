@@ -99,9 +99,9 @@ def _geometric_median(points: Floats, rounds: int = 4) -> Floats:
 
     Unlike the median of each coordinate it turns with the scene.
     """
-    middle = points.sum(axis=0) / len(points)
+    middle = points.mean(axis=0)
     for _ in range(rounds):
-        far = np.sqrt(((points - middle) ** 2).sum(axis=1))
-        weight = 1.0 / (far + 0.1 * (far.sum() / len(far)) + 1e-12)
+        far = np.linalg.norm(points - middle, axis=1)
+        weight = 1.0 / (far + 0.1 * far.mean() + 1e-12)
         middle = weight @ points / weight.sum()
     return np.asarray(middle)

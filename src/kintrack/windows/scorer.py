@@ -23,7 +23,7 @@ Batches = Iterable[tuple[Ints, NDArray[np.float32]]]
 BATCH = 2048
 """Detections that are encoded at once, or as many more as their last frame has."""
 PATIENCE = 200
-"""Frames after which a model is compiled: that takes a sixth of a second, and saves as much in some 400 frames."""
+"""Frames after which a model is compiled: that takes as long as it then saves in a few hundred of them."""
 
 
 class Scorer:
@@ -116,10 +116,10 @@ class _Answer(torch.nn.Module):
 
 
 def _compiled(answer: torch.nn.Module, given: tuple[Tensor, ...]) -> torch.nn.Module:
-    """The same without Python: of a frame with few individuals most of the time is calls of tiny modules.
+    """The same without Python: with few individuals much of its time is calls of tiny modules.
 
-    The operations and their order stay as they are. TorchScript is deprecated, but nothing that is to follow it does
-    this without a C++ compiler on the user's machine; where it is gone, the model stays as it is.
+    The operations and their order stay as they are. TorchScript is deprecated, but torch.compile, which is to follow
+    it, wants a C++ compiler on the user's machine. Where TorchScript is gone, the model stays as it is.
     """
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
@@ -127,7 +127,7 @@ def _compiled(answer: torch.nn.Module, given: tuple[Tensor, ...]) -> torch.nn.Mo
             # What inference mode has made cannot be traced; a copy can.
             given = tuple(t.clone() for t in given)
             traced = torch.jit.trace(answer.eval(), given, check_trace=False)  # type: ignore[no-untyped-call]
-            return torch.jit.freeze(traced)  # type: ignore[no-any-return]
+            return torch.jit.freeze(traced, optimize_numerics=False)  # type: ignore[no-any-return]
     except (AttributeError, RuntimeError):
         return answer
 
