@@ -14,6 +14,7 @@ flies    `kintrack track` with crops on the video three_flies: 128 frames of 102
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -111,27 +112,31 @@ def crowds(options: argparse.Namespace) -> Section:
         for n, n_frames in CROWDS.items():
             n_frames = max(n_frames // 10, 20) if options.quick else n_frames
             truth, seen = crowd(n, n_frames, options.seed)
-            begin = time.perf_counter()
-            tracks = follow(seen, network, None, config)
-            alone = n_frames / (time.perf_counter() - begin)
+            took = []
+            for _ in range(1 if options.quick else 5):
+                begin = time.perf_counter()
+                tracks = follow(seen, network, None, config)
+                took.append(time.perf_counter() - begin)
+            alone, fastest = n_frames / statistics.median(took), n_frames / min(took)
             given, written = folder / "seen.csv", folder / "tracked.csv"
             io.save(type(tracks).untracked(seen), given, overwrite=True)
             whole = measure(
                 [*KINTRACK, "track", given, "-o", written, "--model", model, "--overwrite", "--quiet"],
                 1 if options.quick else 3,
             )
-            found = {"frames": n_frames, "rows": len(seen), "frames_per_second": alone, "whole": whole._asdict()}
-            numbers[str(n)] = found | {"idf1": evaluate(truth, tracks)["idf1"]}
-            speeds = [f"{alone:.0f}", f"{n_frames / whole.seconds:.0f}"]
+            found = {"frames": n_frames, "rows": len(seen), "frames_per_second": alone, "fastest": fastest}
+            numbers[str(n)] = found | {"whole": whole._asdict(), "idf1": evaluate(truth, tracks)["idf1"]}
+            speeds = [f"{alone:.0f}", f"{fastest:.0f}", f"{n_frames / whole.seconds:.0f}"]
             costs = [f"{whole.seconds:.1f} s", f"{whole.peak_mb:.0f} MB"]
             rows.append([str(n), str(n_frames), *speeds, *costs, f"{numbers[str(n)]['idf1']:.3f}"])
-    head = ["individuals", "frames", "frames/s", "whole process, frames/s", "time", "peak memory", "IDF1"]
+    head = ["individuals", "frames", "frames/s", "fastest", "whole process, frames/s", "time", "peak memory", "IDF1"]
     text = [
         "## crowds",
         "",
         f"{note} Simulated run-and-tumble worlds, a tenth of the arena covered, seed {options.seed}. The detector "
         "misses 5 %, displaces by 3 % of the size, and adds 3 % false boxes. frames/s is everything from detections to "
-        "identities, with one thread. The whole process is `kintrack track seen.csv -o tracked.csv`: starting, "
+        "identities, with one thread: the median of 5 runs, and the fastest. "
+        "The whole process is `kintrack track seen.csv -o tracked.csv`: starting, "
         "reading, tracking and writing, with as many threads as it chooses, median of 3. IDF1 (at an overlap of 0.5) "
         "says whether identities were found, too.",
         "",
